@@ -1,0 +1,266 @@
+"""The claims of arXiv:2604.20682 and every predicate that tests them, with the bounds fixed before any model was measured.
+
+A bound is never moved to change a verdict. An entry that no test measures yet is reported as UNTESTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
+from claims.verdicts import Bound
+
+
+def _both(bound: Bound) -> dict[str, Bound]:
+    return dict.fromkeys(JUDGED, bound)
+
+
+def _at_least(holds: float, falsified: float) -> Bound:
+    return Bound(holds, falsified)
+
+
+def _at_most(holds: float, falsified: float) -> Bound:
+    return Bound(holds, falsified, "at_most")
+
+
+_CORRELATION = (-1.0, 1.0)
+_SHARE = (0.0, 1.0)
+_EASY = Bound((0.25, 0.35), (0.20, 0.40), "inside")
+_WALL = Bound(1.0, 1.0, open_holds=True, open_falsified=True)
+
+VARIANCE = Claim(
+    key=1,
+    title="variance is not importance",
+    statement="The directions in which activations vary most are not those that predict the output.",
+    falsifier="Keeping only the high-variance directions costs little, they overlap the predictive ones, or variance ranks importance.",
+    source="arXiv:2604.20682 §4.1, Table 1",
+    predicates=(
+        Predicate(
+            "projection_ppl_ratio",
+            "perplexity after projecting onto the PCs with 90% of variance, over baseline",
+            "ratio",
+            {"paper": _at_least(2, 1.1), "strict": _at_least(2, 1)},
+            core=JUDGED,
+            rungs=INTERVENTIONS,
+        ),
+        Predicate("subspace_overlap", "overlap of top PCs and predictive directions", "share", _both(_at_most(0.10, 0.20)), core=JUDGED),
+        Predicate(
+            "variance_ranks_importance",
+            "rank correlation of a PC's variance with the KL of ablating it",
+            "Spearman ρ",
+            _both(_at_most(0.5, 0.8)),
+            core=("strict",),
+            rungs=INTERVENTIONS,
+            inside=_CORRELATION,
+        ),
+        Predicate("predictive_gain", "R² gained by predictive directions over as many PCs", "ratio − 1", _both(_at_least(0.10, 0.02))),
+        Predicate(
+            "sensitivity_gini",
+            "inequality of sensitivity over directions",
+            "Gini",
+            _both(_at_most(0.25, 0.40)),
+            rungs=INTERVENTIONS,
+            inside=_SHARE,
+        ),
+        Predicate(
+            "logit_change_correlation",
+            "first canonical correlation of PC scores with the change in logits on their ablation",
+            "correlation",
+            {"paper": Bound(0.20, 0.20, "at_most", open_falsified=True), "strict": _at_most(0, 0.05)},
+            rungs=INTERVENTIONS,
+        ),
+        *(
+            Predicate(f"dimensions_{share}", f"PCs that hold {share}% of variance", "PCs", blocks="each", rungs=("paper", "typical"))
+            for share in (90, 95, 99)
+        ),
+    ),
+)
+
+LINEARITY = Claim(
+    key=2,
+    title="block linearity is conditional",
+    statement="A block is a linear map of its input until an earlier block changes.",
+    falsifier="A last block that no linear map fits, or a fit that survives upstream change.",
+    source="arXiv:2604.20682 §4.2, Table 2",
+    predicates=(
+        Predicate(
+            "r2",
+            "R² of the best linear map of what a block adds",
+            "R²",
+            _both(_at_least(0.80, 0.50)),
+            core=JUDGED,
+            blocks="each",
+            inside=(float("-inf"), 1.0),
+        ),
+        Predicate(
+            "r2_lost", "R² lost when the five blocks before are replaced", "R²", _both(_at_least(0.05, 0.01)), JUDGED, fewest_blocks=6
+        ),
+        Predicate(
+            "single_replacement",
+            "relative perplexity cost of replacing the last block by its map",
+            "ΔPPL/PPL",
+            _both(_at_most(0.25, 0.50)),
+            JUDGED,
+            INTERVENTIONS,
+        ),
+        Predicate("compression", "parameters of the last block over those of its map", "ratio", _both(_at_least(10, 2)), (), INTERVENTIONS),
+        Predicate(
+            "multi_replacement",
+            "relative perplexity cost of replacing the last five blocks",
+            "ΔPPL/PPL",
+            _both(_at_least(1.0, 0.25)),
+            JUDGED,
+            INTERVENTIONS,
+            fewest_blocks=6,
+        ),
+        Predicate(
+            "shift_excess",
+            "cost of five maps on the shifted stream over their cost at true inputs",
+            "ratio",
+            _both(_at_least(1.1, 1.0)),
+            (),
+            INTERVENTIONS,
+            fewest_blocks=6,
+        ),
+        Predicate(
+            "compounding", "cost of five maps at true inputs over the sum of each alone", "ratio", {}, (), INTERVENTIONS, fewest_blocks=6
+        ),
+    ),
+)
+
+WALL = Claim(
+    key=3,
+    title="the reconstruction wall",
+    statement="Quantising a factored or transformed weight matrix loses to quantising the matrix itself.",
+    falsifier="A factored or transformed method that beats direct quantisation at the same number of stored bits.",
+    source="arXiv:2604.20682 §4.3, Table 3, Eq. 4",
+    predicates=(
+        Predicate("wall", "error of a method over direct quantisation, every layer", "ratio", _both(_WALL), core=JUDGED),
+        Predicate("strictly", "the least such ratio of any layer and method", "ratio", _both(_WALL)),
+        Predicate("cross_terms", "SVD cross-terms over the direct error", "ratio", _both(Bound(1.0, 1.0, open_falsified=True))),
+        Predicate("challengers", "rotations and GPTQ on factors over direct", "ratio", {"strict": _WALL}, rungs=("strict",)),
+        Predicate("downstream", "perplexity with all layers quantised", "PPL", rungs=INTERVENTIONS),
+    ),
+)
+
+DEPTH = Claim(
+    key=4,
+    title="linearity increases with depth",
+    statement="The deeper a block, the better a linear map of its input explains what it adds.",
+    falsifier="R² that does not rise from the first block to the last.",
+    source="arXiv:2604.20682 §4.4, Table 2",
+    predicates=(
+        Predicate(
+            "depth_trend",
+            "rank correlation of R² with depth",
+            "Spearman ρ",
+            _both(_at_least(0.5, 0)),
+            core=JUDGED,
+            fewest_blocks=8,
+            inside=_CORRELATION,
+        ),
+        Predicate(
+            "depth_gain", "R² of the last block minus R² of the first", "R²", _both(_at_least(0.30, 0)), core=JUDGED, fewest_blocks=2
+        ),
+        Predicate(
+            "monotonic",
+            "agreement of R² with the order of depth",
+            "Kendall τ",
+            _both(_at_least(0.8, 0.4)),
+            fewest_blocks=8,
+            inside=_CORRELATION,
+        ),
+        Predicate(
+            "importance_u_shape",
+            "KL of destroying the first or last block over the median of the middle",
+            "ratio",
+            _both(_at_least(2, 1)),
+            rungs=INTERVENTIONS,
+            fewest_blocks=8,
+        ),
+        *(
+            Predicate(name, meaning, "Spearman ρ", _both(_at_least(0.5, 0)), rungs=INTERVENTIONS, fewest_blocks=8, inside=_CORRELATION)
+            for name, meaning in (
+                ("r2_guides", "rank correlation of R² with how cheap a block is to replace"),
+                ("late_is_cheap", "rank correlation of depth with how cheap a block is to replace"),
+            )
+        ),
+    ),
+)
+
+EASY = Claim(
+    key=5,
+    title="30% of tokens are easy",
+    statement="About 30% of tokens are decided by the middle of the model.",
+    falsifier="A share far from 30%, one that a bigram table reaches too, or two criteria that disagree about which tokens.",
+    source="arXiv:2604.20682 §4.5, Tables 4 and 8",
+    predicates=(
+        Predicate(
+            "exit_agreement", "top-1 agreement of a trained mid-depth head", "share", _both(_EASY), JUDGED, INTERVENTIONS, inside=_SHARE
+        ),
+        Predicate("exit_excess", "the same minus a bigram table's", "share", _both(_at_least(0.05, 0)), ("strict",), INTERVENTIONS),
+        Predicate(
+            "kl_easy_share",
+            "tokens whose KL is below the median for each late block destroyed",
+            "share",
+            _both(_EASY),
+            ("paper",),
+            INTERVENTIONS,
+            fewest_blocks=10,
+            inside=_SHARE,
+        ),
+        Predicate(
+            "easy_sets_agree",
+            "odds ratio of the two criteria at equal confidence",
+            "odds ratio",
+            _both(Bound(1.0, 1.0, open_holds=True)),
+            ("strict",),
+            INTERVENTIONS,
+            fewest_blocks=10,
+        ),
+        Predicate(
+            "routing_cost",
+            "relative perplexity cost of early exit at confidence 0.95",
+            "ΔPPL/PPL",
+            _both(_at_least(0.2, 0.05)),
+            (),
+            INTERVENTIONS,
+        ),
+        Predicate("head_gain", "agreement gained by training the exit head", "share", _both(_at_least(0.10, 0.02)), (), INTERVENTIONS),
+        Predicate(
+            "supervision",
+            "agreement gained by cross-entropy over distillation",
+            "share",
+            _both(Bound(0.0, 0.0, open_holds=True, open_falsified=True)),
+            (),
+            INTERVENTIONS,
+        ),
+        Predicate("lora_gain", "agreement gained by a LoRA beside the head", "share", {}, (), INTERVENTIONS),
+    ),
+)
+
+APPENDIX = Claim(
+    key="appendix",
+    title="extended experiments",
+    statement="Weights are spectrally concentrated, codebooks beat uniform levels, and blocks work in phases.",
+    falsifier="Shuffled weights as concentrated, codebooks without gain at equal storage.",
+    source="arXiv:2604.20682 §5, Tables 5–7",
+    predicates=(
+        Predicate(
+            "spectral_gini_excess", "DCT concentration over that of shuffled weights", "Gini", _both(_at_least(0.05, 0.01)), rungs=JUDGED
+        ),
+        Predicate("kmeans_gain", "error of uniform INT4 over k-means with 16 levels", "ratio", _both(_at_least(1.3, 1)), rungs=JUDGED),
+        Predicate("nf4_gain", "error of uniform INT4 over NF4", "ratio", _both(_at_least(1.1, 1)), rungs=JUDGED),
+        Predicate("phase_profile", "which of attention and MLP dominates, by depth", "KL", rungs=INTERVENTIONS),
+        Predicate("mlp_skip", "perplexity cost of skipping the last block's MLP", "ΔPPL", rungs=INTERVENTIONS),
+        Predicate("mlp_mean", "perplexity cost of its mean output in its place", "ΔPPL", rungs=INTERVENTIONS),
+        Predicate("kv_cache", "INT4 keys and values against rank reduction at equal bits", "PPL", rungs=INTERVENTIONS),
+    ),
+)
+
+CLAIMS: tuple[Claim, ...] = (VARIANCE, LINEARITY, WALL, DEPTH, EASY, APPENDIX)
+
+
+def all_predicates() -> Iterator[tuple[Claim, Predicate]]:
+    """Yield every claim with each of its predicates."""
+    return ((claim, predicate) for claim in CLAIMS for predicate in claim.predicates)

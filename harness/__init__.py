@@ -1,0 +1,1 @@
+"""How to measure: loading, anatomy, the sweep, moments, maps, intervals."""

@@ -1,0 +1,83 @@
+"""The sweep: one walk over the blocks in order, holding one residual stream.
+
+Block b runs on all windows, a batch at a time; every visitor sees (h_b, h_{b+1}) of each batch; the batch's h_{b+1} then takes
+the place of its h_b. So one pass serves all blocks and all visitors, nothing upstream of a block runs twice, and memory does
+not grow with the number of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from harness.anatomy import Anatomy, Call
+from harness.errors import MeasurementError
+from harness.windows import Ids
+
+BATCH = 8
+"""Windows run together. 2,048 tokens keep a CPU's matrix products efficient; figures do not depend on it."""
+
+Progress = Callable[[int, int], None]
+"""Called with (blocks done, blocks in all)."""
+
+
+class Visitor(Protocol):
+    """Something that watches the stream pass. Splits come in the order given to :func:`sweep`, at every block."""
+
+    def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
+        """Take a batch at the current block: ``before`` h_b and ``after`` h_{b+1}, ``(windows, tokens, d)``.
+
+        ``first`` is the index of the batch's first window in its split. The tensors are reused: keep no reference.
+        """
+
+    def end_split(self, split: str) -> None:
+        """All windows of a split have passed the current block."""
+
+    def end_block(self, block: int) -> None:
+        """All splits have passed this block."""
+
+
+@torch.inference_mode()
+def sweep(
+    anatomy: Anatomy,
+    windows: Mapping[str, Ids],
+    visitors: Sequence[Visitor],
+    device: torch.device | str = "cpu",
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``.
+
+    Raises MeasurementError, naming the block, when the stream stops being finite.
+    """
+    batches = [(split, start) for split, ids in windows.items() for start in range(0, len(ids), BATCH)]
+    streams: dict[tuple[str, int], Tensor] = {}
+    calls: dict[tuple[str, int], list[Call]] = {}
+    for split, start in batches:
+        ids = torch.from_numpy(windows[split][start : start + BATCH]).to(device)
+        streams[split, start], calls[split, start] = anatomy.enter(ids)
+        _check_finite(streams[split, start], "the embedding")
+    total = len(anatomy.blocks)
+    for block in range(total):
+        for split in windows:
+            for key in (k for k in batches if k[0] == split):
+                before = streams[key]
+                after = anatomy.run(block, before, calls[key][block])
+                _check_finite(after, f"block {block}")
+                for visitor in visitors:
+                    visitor.see(split, key[1], before, after)
+                streams[key] = after
+            for visitor in visitors:
+                visitor.end_split(split)
+        for visitor in visitors:
+            visitor.end_block(block)
+        progress(block + 1, total)
+
+
+def _check_finite(stream: Tensor, where: str) -> None:
+    if not bool(torch.isfinite(stream).all()):
+        raise MeasurementError(
+            f"{where} yields NaN or infinity ({stream.dtype} weights: damaged, or out of this type's range; try --dtype float32)"
+        )

@@ -1,0 +1,47 @@
+"""Windows of tokens, cut from a split that is tokenised once as one string."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import TextError
+
+Ids = NDArray[np.int64]
+
+
+def leading_tokens(tokenizer: Any) -> list[int]:
+    """Return the special tokens that the tokenizer puts before a text: ``[BOS]`` or nothing."""
+    plain = tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
+    full = tokenizer("a", add_special_tokens=True, verbose=False)["input_ids"]
+    for start in range(len(full) - len(plain) + 1):
+        if full[start : start + len(plain)] == plain:
+            return [int(i) for i in full[:start]]
+    return []
+
+
+def tokenise(tokenizer: Any, text: str) -> Ids:
+    """Tokenise a split as one string, without special tokens. Returns ``(tokens,) int64``."""
+    ids = tokenizer(text, add_special_tokens=False, verbose=False, return_attention_mask=False)["input_ids"]
+    return np.asarray(ids, dtype=np.int64)
+
+
+def contiguous(ids: Ids, count: int, size: int, leading: list[int], what: str) -> Ids:
+    """Cut the first ``count`` windows of ``size`` tokens, contiguous from the start, never padded.
+
+    ``leading`` tokens (BOS) open every window and count among its ``size``.
+
+    Returns ``(count, size) int64``. Raises TextError, with the tokens found and needed, when the text is too short.
+    """
+    fresh = size - len(leading)
+    needed = count * fresh
+    if len(ids) < needed:
+        raise TextError(
+            f"too little text: {what} has {len(ids):,} tokens, {needed:,} are needed "
+            f"({count} windows of {size}); give a longer text by --corpus PATH"
+        )
+    body = ids[:needed].reshape(count, fresh)
+    head = np.tile(np.asarray(leading, dtype=np.int64), (count, 1))
+    return np.concatenate([head, body], axis=1)

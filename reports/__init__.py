@@ -1,0 +1,1 @@
+"""What it means: rows of a run, the verdicts on claims, and how both are shown."""

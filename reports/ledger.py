@@ -1,0 +1,179 @@
+"""The ledger: rows of single cells, and the verdicts on claims that follow from them. Pure; knows no pytest and no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from claims import CLAIMS, Bound, Claim, Verdict
+from claims.declared import all_predicates
+from harness.protocol import RUNGS
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is tested: one predicate of a claim, on a rung, of a model, on a corpus, at a block where it has one."""
+
+    model: str
+    corpus: str
+    claim: int | Literal["appendix"]
+    predicate: str
+    rung: str
+    block: int | None = None
+
+    def place(self) -> str:
+        """Say where: ``smollm2/block 29 · wikitext-2 · strict``."""
+        return f"{self.model}{'' if self.block is None else f'/block {self.block}'} · {self.corpus} · {self.rung}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The outcome of a cell. ``value``, ``low``, ``high`` and ``margin`` are in ``unit``; None where there is no figure."""
+
+    cell: Cell
+    verdict: Verdict
+    unit: str
+    core: bool
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    bound: Bound | None = None
+    margin: float | None = None
+    caveats: tuple[str, ...] = ()
+    reason: str | None = None
+    quick: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row of ``report.json``."""
+        bound = None if self.bound is None else {k: getattr(self.bound, k) for k in ("holds", "falsified", "direction")}
+        rest = {k: v for k, v in asdict(self).items() if k not in {"cell", "bound"}}
+        return {**asdict(self.cell), **rest, "verdict": str(self.verdict), "bound": bound, "caveats": list(self.caveats)}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any], bound: Bound | None) -> Row:
+        """Rebuild a row that crossed a process border."""
+        cell = Cell(**{k: row[k] for k in Cell.__dataclass_fields__})
+        rest = {k: row[k] for k in cls.__dataclass_fields__ if k not in {"cell", "bound", "verdict", "caveats"}}
+        return cls(cell=cell, bound=bound, verdict=Verdict(row["verdict"]), caveats=tuple(row["caveats"]), **rest)
+
+    def message(self) -> str:
+        """Say the outcome in one line: value, bound, subject."""
+        name = claim_of(self.cell.claim).label
+        figure = "" if self.value is None else f": {figure_text(self)}"
+        against = f", {self.bound.describe(self.verdict)}" if self.bound else ""
+        why = f" ({self.reason})" if self.reason and self.verdict is not Verdict.FALSIFIED else ""
+        return f"{name} · {self.cell.predicate} · {self.verdict.word}{figure}{against}{why} · {self.cell.place()}"
+
+
+def figure_text(row: Row) -> str:
+    """Write a figure with its interval: ``0.41 [0.37, 0.45]``."""
+    if row.value is None:
+        return "–"
+    interval = "" if row.low is None or row.high is None else f" [{number(row.low)}, {number(row.high)}]"
+    return number(row.value) + interval
+
+
+def number(value: float) -> str:
+    """Write a number to three significant digits, at least two decimals below 10, with a true minus sign."""
+    size = abs(value)
+    text = (
+        f"{value:.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 or value == 0 else f"{value:.3f}"
+    )
+    if 0 < size < 0.0005:
+        text = f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def claim_of(key: int | str) -> Claim:
+    """Return the claim of a number, or the appendix."""
+    return next(claim for claim in CLAIMS if claim.key == key)
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """A claim on a model, corpus and rung: the verdict, and the cells that decided it."""
+
+    model: str
+    corpus: str
+    rung: str
+    claim: int | Literal["appendix"]
+    verdict: Verdict
+    decided_by: tuple[str, ...] = ()
+
+
+def judge_claim(rows: Iterable[Row]) -> tuple[Verdict, tuple[str, ...]]:
+    """Judge a claim from all its rows on one rung.
+
+    FALSIFIED if a core predicate is; else ERROR or UNTESTED if a core one is; HOLDS if every applicable core one holds and there is
+    one; else INCONCLUSIVE. Returns the verdict and the predicates it rests on. Without core predicates: MEASURED.
+    """
+    core = [row for row in rows if row.core]
+    if not core:
+        return Verdict.MEASURED, ()
+    for decisive in (Verdict.FALSIFIED, Verdict.ERROR, Verdict.UNTESTED):
+        if found := tuple(row.cell.predicate for row in core if row.verdict is decisive):
+            return decisive, found
+    applicable = [row for row in core if row.verdict is not Verdict.NOT_APPLICABLE]
+    if not applicable:
+        return Verdict.NOT_APPLICABLE, tuple(row.cell.predicate for row in core)
+    undecided = tuple(row.cell.predicate for row in applicable if row.verdict is not Verdict.HOLDS)
+    return (Verdict.INCONCLUSIVE, undecided) if undecided else (Verdict.HOLDS, tuple(row.cell.predicate for row in applicable))
+
+
+@dataclass
+class Ledger:
+    """All rows of a run. ``pairs`` maps each selected (model, corpus) to the model's number of blocks."""
+
+    pairs: dict[tuple[str, str], int]
+    measurable: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """(claim marker, predicate) → rungs for which this version has a measurement."""
+    rows: dict[Cell, Row] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Enter a row; a cell measured twice keeps the last."""
+        self.rows[row.cell] = row
+
+    def complete(self) -> list[Row]:
+        """Return the rows of every declared cell, those that did not run as UNTESTED with the reason, in the claims' order."""
+        complete = []
+        for (model, corpus), n_blocks in self.pairs.items():
+            for claim, predicate in all_predicates():
+                can = self.measurable.get((claim.marker, predicate.name), set())
+                for rung, block in predicate.cells(n_blocks):
+                    cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
+                    why = "not selected" if rung in can else "this version has no measurement of it"
+                    complete.append(
+                        self.rows.get(cell)
+                        or Row(
+                            cell,
+                            Verdict.UNTESTED,
+                            predicate.unit,
+                            predicate.is_core(rung, block, n_blocks),
+                            bound=predicate.judged(rung, block, n_blocks),
+                            reason=why,
+                        )
+                    )
+        return complete
+
+    def claims(self, rows: list[Row]) -> list[ClaimVerdict]:
+        """Judge every claim on every judged rung of every model and corpus."""
+        judged = []
+        for model, corpus in self.pairs:
+            for claim in CLAIMS:
+                for rung in (r.name for r in RUNGS.values() if r.judged):
+                    here = [r for r in rows if (r.cell.model, r.cell.corpus, r.cell.claim, r.cell.rung) == (model, corpus, claim.key, rung)]
+                    judged.append(ClaimVerdict(model, corpus, rung, claim.key, *judge_claim(here)))
+        return judged
+
+    def exit_code(self, falsified_fails: bool) -> int:
+        """0 nothing falsified; 1 a cell falsified; 6 an ERROR, whatever else."""
+        verdicts = {row.verdict for row in self.rows.values()}
+        if Verdict.ERROR in verdicts:
+            return 6
+        if Verdict.UNTESTED in verdicts:
+            return 4
+        return int(falsified_fails and Verdict.FALSIFIED in verdicts)

@@ -1,0 +1,210 @@
+"""Pytest hooks that turn tests of claims into rows, letters, one-line messages, a table, a report file and an exit code.
+
+A test of a claim carries a ``Cell``; its outcome travels on the test report, so that it reaches the main process from
+xdist workers too. Tests that carry no cell are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claims.claim import Measures
+from claims.verdicts import Verdict
+from fixtures.corpora import CorpusError
+from fixtures.models import ModelError
+from fixtures.naming import printable
+from harness.errors import MeasurementError, SubjectError, TextError
+from harness.protocol import RUNGS
+from harness.statistics import Figure
+from reports import console, report_file
+from reports.ledger import Cell, Ledger, Row
+
+CELL = pytest.StashKey[tuple[Cell, Measures, int]]()
+ROW = pytest.StashKey[Row]()
+LEDGER = pytest.StashKey[Ledger]()
+FACTS = pytest.StashKey[dict[str, Any]]()
+
+_EXPECTED = (ModelError, CorpusError, SubjectError, MeasurementError)
+
+
+class Judge:
+    """The ``verdict`` fixture: judges a figure against its cell's bound and ends the test accordingly."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    def __call__(self, figure: Figure, *, caveats: tuple[str, ...] = (), note: str | None = None) -> None:
+        """Record a figure. FALSIFIED fails the test, INCONCLUSIVE and NOT APPLICABLE skip it, HOLDS and MEASURED pass."""
+        row = _judge(self._item, figure, caveats, note)
+        self._item.stash[ROW] = row
+        if row.verdict is Verdict.FALSIFIED:
+            pytest.fail(row.message(), pytrace=False)
+        if row.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
+            pytest.skip(row.message())
+
+
+def _judge(item: pytest.Item, figure: Figure, caveats: tuple[str, ...], note: str | None) -> Row:
+    cell, measures, n_blocks = item.stash[CELL]
+    claim, predicate = measures.claim, measures.predicate
+    core = predicate.is_core(cell.rung, cell.block, n_blocks)
+    if figure.value != figure.value:
+        reason = "no figure: the block adds nothing, or all values are equal"
+        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=reason)
+    level = claim.level(predicate, cell.rung, cell.block, n_blocks)
+    interval = figure.interval(level, predicate.inside)
+    judged = RUNGS[cell.rung].judged
+    bound = predicate.judged(cell.rung if judged else "paper", cell.block, n_blocks)
+    verdict, margin, reason = Verdict.MEASURED, None, note
+    if bound is not None:
+        outcome, distance = bound.judge(interval.low, interval.high)
+        if judged:
+            verdict, margin = outcome, distance
+        else:
+            would = f"by the bound of paper: {outcome.word}"
+            reason, bound = (f"{would}; {note}" if note else would), None
+    return Row(cell, verdict, predicate.unit, core, interval.value, interval.low, interval.high, level, bound, margin, caveats, reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a cell that the model cannot express before anything is loaded for it."""
+    if CELL not in item.stash:
+        return
+    cell, measures, n_blocks = item.stash[CELL]
+    if why := measures.predicate.inapplicable(n_blocks):
+        core = measures.predicate.is_core(cell.rung, cell.block, n_blocks)
+        row = Row(cell, Verdict.NOT_APPLICABLE, measures.predicate.unit, core, reason=why)
+        item.stash[ROW] = row
+        pytest.skip(row.message())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the row to the report; a failure to measure becomes a row of its own, in one line when it was foreseen."""
+    report = yield
+    if CELL not in item.stash or call.when == "teardown":
+        return report
+    error = call.excinfo.value if call.excinfo else None
+    if error is not None and ROW not in item.stash:
+        row = _failure(item, error)
+        item.stash[ROW] = row
+        if isinstance(error, (*_EXPECTED, TextError)):
+            report.longrepr = row.message()
+    if ROW in item.stash and (call.when == "call" or error is not None):
+        carried: Any = report
+        carried.claim_row = item.stash[ROW].as_json()
+        carried.claim_facts = item.session.stash.get(FACTS, {})
+    return report
+
+
+def _failure(item: pytest.Item, error: BaseException) -> Row:
+    cell, measures, n_blocks = item.stash[CELL]
+    core = measures.predicate.is_core(cell.rung, cell.block, n_blocks)
+    first = next(iter(str(error).strip().splitlines()), "")
+    foreseen = isinstance(error, (*_EXPECTED, TextError))
+    reason = printable(first if foreseen else f"{type(error).__name__}: {first}")
+    # Text that is too short is bad input: nothing was measured, and nothing failed.
+    verdict = Verdict.UNTESTED if isinstance(error, TextError) else Verdict.ERROR
+    return Row(cell, verdict, measures.predicate.unit, core, reason=reason)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:
+    """Give every verdict its letter and word. Only unforeseen errors keep pytest's traceback."""
+    row = getattr(report, "claim_row", None)
+    if row is None:
+        return None
+    verdict = Verdict(row["verdict"])
+    if verdict is Verdict.ERROR and not isinstance(report.longrepr, str):
+        return "failed", verdict.letter, (verdict.word, {"red": True})
+    colour = {Verdict.FALSIFIED: "red", Verdict.ERROR: "red", Verdict.HOLDS: "green", Verdict.MEASURED: "green"}.get(verdict, "yellow")
+    category = "not measured" if verdict is Verdict.ERROR else verdict.word.lower()
+    return category, verdict.letter, (verdict.word, {colour: True})
+
+
+class Recorder:
+    """The main process's side: gathers rows, then writes the report, prints the table and sets the exit code."""
+
+    def __init__(self, config: pytest.Config, file: Path) -> None:
+        self._config = config
+        self._file = file
+        self._other_failures = 0
+        self._facts: dict[str, Any] = {}
+        self._note = ""
+        self._started = time.time()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Enter the row that a test report carries."""
+        carried = getattr(report, "claim_row", None)
+        if carried is None:
+            self._other_failures += report.failed
+            return
+        ledger = self._config.stash[LEDGER]
+        predicate = next(p for c, p in console.predicates() if (c.key, p.name) == (carried["claim"], carried["predicate"]))
+        bound = None
+        if carried["bound"] is not None:
+            bound = predicate.judged(carried["rung"], carried["block"], ledger.pairs[carried["model"], carried["corpus"]])
+        ledger.add(Row.from_json(carried, bound))
+        _merge(self._facts, report.claim_facts)  # type: ignore[attr-defined]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the report, whatever ended the session, and settle the exit code."""
+        ledger = self._config.stash[LEDGER]
+        if not ledger.rows or session.config.option.collectonly:
+            return
+        facts = {"timings": {}, **self._config.stash[FACTS], **self._facts}
+        facts["timings"] = {**facts["timings"], "wall_seconds": round(time.time() - self._started, 1)}
+        self._facts = facts
+        try:
+            report_file.write(self._file, report_file.contents(ledger, facts))
+            self._note = f"report: {self._file}"
+        except OSError as error:
+            self._note = f"report: {self._file} could not be written ({error.strerror}); the table above is all there is"
+            session.exitstatus = 6
+            return
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            code = ledger.exit_code(falsified_fails=self._config.option.verdicts == "fail")
+            session.exitstatus = code or int(self._other_failures > 0)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the verdict table."""
+        ledger = self._config.stash[LEDGER]
+        if not ledger.rows or self._config.option.collectonly:
+            return
+        writer = terminalreporter._tw
+        text = console.render(ledger, self._facts, width=max(writer.fullwidth, 100), colour=writer.hasmarkup)
+        terminalreporter.section("verdicts")
+        terminalreporter.write_line(text)
+        terminalreporter.write_line(self._note)
+
+
+def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = json.loads(json.dumps(value))
+
+
+def announcer(config: pytest.Config) -> Callable[[str], Callable[[int, int], None]]:
+    """Return what shows progress: one line rewritten on a terminal, a few plain lines elsewhere, nothing in a worker."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if reporter is None:
+        return lambda what: lambda done, total: None
+
+    def show(text: str, rewrite: bool) -> None:
+        with capture.global_and_fixture_disabled():
+            if rewrite:
+                reporter.rewrite(text, erase=True)
+            else:
+                reporter.ensure_newline()
+                reporter.write_line(text)
+
+    return lambda what: console.progress(what, show, terminal=reporter.isatty)

@@ -1,0 +1,41 @@
+"""``report.json``: written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness import atomic
+from reports.ledger import SCHEMA, Ledger
+
+
+def contents(ledger: Ledger, facts: dict[str, Any]) -> dict[str, Any]:
+    """Build the report: schema, rows, claims, and the facts of the run (models, corpora, protocol, environment, timings)."""
+    rows = ledger.complete()
+    return {
+        "schema": SCHEMA,
+        "rows": [row.as_json() for row in rows],
+        "claims": [{**asdict(c), "verdict": str(c.verdict), "decided_by": list(c.decided_by)} for c in ledger.claims(rows)],
+        **facts,
+    }
+
+
+def write(file: Path, report: dict[str, Any]) -> None:
+    """Replace a file by a report, atomically: on any failure the old file stands. Raises OSError."""
+    data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    atomic.write(file, data)
+
+
+def why_not_writable(file: Path) -> str | None:
+    """Say why a report could not be written to ``file``, or None; checked before anything is measured."""
+    folder = file.parent
+    if file.is_dir():
+        return "it is a folder"
+    if not folder.is_dir():
+        return f"the folder {folder} does not exist"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"no permission to write in {folder}"
+    return None
