@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import platform
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,33 +10,59 @@ import pytest
 
 from claims import CLAIMS
 from claims.claim import Measures
-from fixtures import DEFAULT_MODEL, MODELS, Corpus, CorpusError, Model, ModelError, model_at
+from fixtures import CORPORA, DEFAULT_MODEL, MODELS, Corpus, CorpusError, Model, ModelError, model_at
 from fixtures.corpora import choose
 from fixtures.naming import did_you_mean, printable
 from harness.protocol import RUNGS, Protocol
-from reports import plugin, report_file
+from reports import plugin, provenance, report_file
 from reports.ledger import Cell, Ledger
 
 if TYPE_CHECKING:
-    from harness.laboratory import Laboratory
+    from harness.laboratory import Bench, Laboratory
 
 pytest_plugins = ["pytester"]
 
 _ROOT = Path(__file__).parent
 _SELECTION = pytest.StashKey[tuple[list[Model], list[tuple[Corpus, str]]]]()
-_BENCH = pytest.StashKey["Bench"]()
+_PROTOCOL = pytest.StashKey[Protocol]()
+_BENCH: pytest.StashKey[Bench | None] = pytest.StashKey()
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--model": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME_OR_PATH",
+        "help": f"a registered name, a folder with config.json and safetensors, or a GGUF file; repeatable (default: {DEFAULT_MODEL})",
+    },
+    "--all-models": {"action": "store_true", "help": "every registered model"},
+    "--corpus": {
+        "action": "append",
+        "default": [],
+        "metavar": "auto|NAME|PATH",
+        "help": f"the text: auto, {', '.join(CORPORA)}, a folder with train or valid and test files, or one text file, of which the "
+        "first 60%% calibrates; repeatable (default: auto)",
+    },
+    "--device": {"default": "auto", "help": "cpu, cuda, cuda:N, mps, or auto: cuda, else mps, else cpu (default: auto)"},
+    "--dtype": {
+        "default": "auto",
+        "choices": ["auto", "float32", "bfloat16", "float16"],
+        "help": "type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
+    },
+    "--report": {"default": "report.json", "metavar": "FILE", "help": "where the report goes; replaced whole (default: report.json)"},
+    "--verdicts": {
+        "default": "fail",
+        "choices": ["fail", "report"],
+        "help": "fail: a falsified cell fails the run, exit code 1; report: it is only reported (default: fail)",
+    },
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of ``pytest claims``."""
-    group = parser.getgroup("claims", "claims: put a model to the test")
-    group.addoption("--model", action="append", default=[], metavar="NAME_OR_PATH", help="a registered name, a folder with safetensors, or a GGUF file; repeatable (default: smollm2)")  # fmt: skip
-    group.addoption("--all-models", action="store_true", help="every registered model")
-    group.addoption("--corpus", action="append", default=[], metavar="auto|NAME|PATH", help="text to measure on: auto, pydocs, a folder with train/valid and test files, or one text file; repeatable (default: auto)")  # fmt: skip
-    group.addoption("--device", default="auto", metavar="DEVICE", help="auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps")
-    group.addoption("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="weights' type; auto: float32 on a CPU, else the checkpoint's")  # fmt: skip
-    group.addoption("--report", default="report.json", metavar="FILE", help="where the report goes (default: report.json)")
-    group.addoption("--verdicts", default="fail", choices=["fail", "report"], help="fail: a falsified cell fails the run (exit code 1); report: it does not")  # fmt: skip
+    group = parser.getgroup("claims", "claims (pytest claims): which model to test, on which text")
+    for name, settings in OPTIONS.items():
+        group.addoption(name, **settings)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,8 +89,8 @@ def pytest_configure(config: pytest.Config) -> None:
     protocol = Protocol()
     config.stash[_SELECTION] = models, corpora
     config.stash[plugin.LEDGER] = Ledger({(m.name, c.name): m.n_blocks for m in models for c, _ in corpora})
-    config.stash[plugin.FACTS] = {"protocol": protocol.as_dict(), "environment": _environment(config)}
-    config.stash[_BENCH] = Bench(config, protocol)
+    config.stash[plugin.FACTS] = {"protocol": protocol.as_dict(), "environment": provenance.of_environment(config.invocation_params.args)}
+    config.stash[_PROTOCOL] = protocol
     config.pluginmanager.register(plugin, "claims")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(plugin.Recorder(config, report), "claims-recorder")
@@ -92,7 +114,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 names += ["core"] if predicate.is_core(rung, block, model.n_blocks) else []
                 cell = Cell(model.name, corpus.name, claim.key, predicate.name, rung, block)
                 ident = f"{model.name}-{corpus.name}-{rung}" + ("" if block is None else f"-block{block}")
-                params.append(pytest.param((cell, measures, model, corpus), id=ident, marks=[getattr(pytest.mark, n) for n in dict.fromkeys(names)]))  # fmt: skip
+                marks = [getattr(pytest.mark, name) for name in dict.fromkeys(names)]
+                params.append(pytest.param((cell, measures, model, corpus), id=ident, marks=marks))
     metafunc.parametrize("cell", params, indirect=True)
 
 
@@ -106,37 +129,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.stash[plugin.CELL] = cell, measures, model.n_blocks
             item.add_marker(pytest.mark.filterwarnings("default"))
             order.setdefault((cell.model, cell.corpus), len(order))
-    if order:
-        items.sort(key=lambda item: order[item.stash[plugin.CELL][0].model, item.stash[plugin.CELL][0].corpus] if plugin.CELL in item.stash else -1)  # fmt: skip
 
+    def place(item: pytest.Item) -> int:
+        if plugin.CELL not in item.stash:
+            return -1
+        cell = item.stash[plugin.CELL][0]
+        return order[cell.model, cell.corpus]
 
-class Bench:
-    """Holds the one model that is loaded, and its laboratories; a model that failed to load fails at once the next time."""
-
-    def __init__(self, config: pytest.Config, protocol: Protocol) -> None:
-        self._config = config
-        self._protocol = protocol
-        self._failed: dict[str, Exception] = {}
-        self._subject: Any = None
-        self._laboratories: dict[str, Laboratory] = {}
-
-    def laboratory(self, model: Model, corpus: Corpus) -> Laboratory:
-        """Return the laboratory of a model on a corpus, loading the model when it is not the one at hand."""
-        from harness.laboratory import Laboratory
-        from harness.loading import load
-
-        if model.name in self._failed:
-            raise self._failed[model.name]
-        if self._subject is None or self._subject.model != model:
-            self._subject, self._laboratories = None, {}
-            try:
-                self._subject = load(model, self._config.option.device, self._config.option.dtype)
-            except Exception as error:
-                self._failed[model.name] = error
-                raise
-        if corpus.name not in self._laboratories:
-            self._laboratories[corpus.name] = Laboratory(self._subject, corpus, self._protocol, plugin.announcer(self._config))
-        return self._laboratories[corpus.name]
+    items.sort(key=place)
 
 
 @pytest.fixture
@@ -160,9 +160,17 @@ def block(cell: Any) -> int:
 @pytest.fixture
 def lab(cell: Any, request: pytest.FixtureRequest) -> Laboratory:
     """The laboratory: the cell's model, loaded, on the cell's corpus."""
+    from harness.laboratory import Bench
+
+    config = request.config
+    bench = config.stash.setdefault(_BENCH, None) or Bench(
+        config.option.device, config.option.dtype, config.stash[_PROTOCOL], plugin.announcer(config)
+    )
+    config.stash[_BENCH] = bench
     _, _, model, corpus = cell
-    laboratory = request.config.stash[_BENCH].laboratory(model, corpus)
-    request.session.stash[plugin.FACTS] = _facts(request.config, laboratory)
+    laboratory = bench.laboratory(model, corpus)
+    chosen = next(why for c, why in config.stash[_SELECTION][1] if c.name == corpus.name)
+    request.session.stash[plugin.FACTS] = provenance.of_laboratory(laboratory, chosen)
     return laboratory
 
 
@@ -170,54 +178,6 @@ def lab(cell: Any, request: pytest.FixtureRequest) -> Laboratory:
 def verdict(request: pytest.FixtureRequest) -> plugin.Judge:
     """Judges the figure that a test hands it."""
     return plugin.Judge(request.node)
-
-
-def _facts(config: pytest.Config, laboratory: Laboratory) -> dict[str, Any]:
-    subject, corpus = laboratory.subject, laboratory.corpus
-    chosen = next(why for c, why in config.stash[_SELECTION][1] if c.name == corpus.name)
-    model = subject.model
-    return {
-        "models": {
-            model.name: {
-                "family": model.family,
-                "n_blocks": model.n_blocks,
-                "about": model.about,
-                "licence": model.licence,
-                "source": printable(model.source.path()),
-                "provenance": subject.provenance,
-                "weights": subject.fingerprint,
-                "dtype": str(subject.dtype).removeprefix("torch."),
-                "device": str(subject.device),
-                "attention": subject.attention,
-            }
-        },
-        "corpora": {
-            corpus.name: {
-                "edition": corpus.edition,
-                "splitting": corpus.splitting,
-                "licence": corpus.licence,
-                "text": corpus.read().fingerprint,
-                "chosen": chosen,
-            }
-        },
-        "timings": {f"{model.name}/{corpus.name}": laboratory.timings},
-    }
-
-
-def _environment(config: pytest.Config) -> dict[str, Any]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    packages = {}
-    for name in ("torch", "transformers", "tokenizers", "safetensors", "gguf", "numpy", "scipy", "pytest"):
-        with contextlib.suppress(PackageNotFoundError):
-            packages[name] = version(name)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "packages": packages,
-        "command": ["pytest", *config.invocation_params.args],
-    }
 
 
 def _markers() -> list[str]:
@@ -247,15 +207,11 @@ def _models(config: pytest.Config) -> list[Model]:
     known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
     known |= {name for m in given for name in (m.name, f"{m.family}_family")}
     words = [w for w in re.findall(r"[\w.+-]+", option.markexpr or "") if w not in {"and", "or", "not", "True", "False", "None"}]
-    for word in words:
-        if word not in known:
-            raise pytest.UsageError(f"-m {printable(word)}: no such marker{did_you_mean(word, known)}; models: {', '.join(MODELS)}; claims: {', '.join(c.marker for c in CLAIMS)}; rungs: {', '.join(RUNGS)}; core")  # fmt: skip
+    if unknown := [word for word in words if word not in known]:
+        there_are = f"models: {', '.join(MODELS)}; {', '.join(c.marker for c in CLAIMS)}; {', '.join(RUNGS)}; core"
+        raise pytest.UsageError(f"-m {printable(unknown[0])}: no such marker{did_you_mean(unknown[0], known)}; {there_are}")
     if given:
         return given
     if option.all_models or any(word in MODELS or word in families for word in words):
         return list(MODELS.values())
     return [MODELS[DEFAULT_MODEL]]
-
-
-if sys.version_info < (3, 11):  # pragma: no cover
-    raise pytest.UsageError("Python 3.11 or newer is needed")

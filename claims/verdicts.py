@@ -67,23 +67,27 @@ class Bound:
         if isinstance(self.holds, tuple) and isinstance(self.falsified, tuple):
             inner, outer = self.holds, self.falsified
             return min(low - inner[0], inner[1] - high), max(outer[0] - high, low - outer[1])
-        assert not isinstance(self.holds, tuple) and not isinstance(self.falsified, tuple)
+        assert not isinstance(self.holds, tuple)
+        assert not isinstance(self.falsified, tuple)
         if self.direction == "at_least":
             return low - self.holds, self.falsified - high
         return self.holds - high, low - self.falsified
 
+    def sides(self) -> tuple[str, str]:
+        """Write both bounds: ``("≥ 0.8", "≤ 0.5")``."""
+        if isinstance(self.holds, tuple) and isinstance(self.falsified, tuple):
+            return f"in {self.holds[0]:g} … {self.holds[1]:g}", f"outside {self.falsified[0]:g} … {self.falsified[1]:g}"
+        above, below = ("≥", ">"), ("≤", "<")
+        good, bad = (above, below) if self.direction == "at_least" else (below, above)
+        return f"{good[self.open_holds]} {self.holds:g}", f"{bad[self.open_falsified]} {self.falsified:g}"
+
+    def short(self) -> str:
+        """Write both bounds for a table: ``≥ 0.8 | ≤ 0.5``."""
+        return " | ".join(side.removeprefix("in ").replace("outside ", "∉ ") for side in self.sides())
+
     def describe(self, verdict: Verdict | None = None) -> str:
         """Say the bound in words: both sides, or the one that a verdict rests on."""
-        if isinstance(self.holds, tuple) and isinstance(self.falsified, tuple):
-            good = f"holds in {self.holds[0]:g} … {self.holds[1]:g}"
-            bad = f"falsified outside {self.falsified[0]:g} … {self.falsified[1]:g}"
-        else:
-            up = self.direction == "at_least"
-            over = (">" if self.open_holds else "≥") if up else ("<" if self.open_holds else "≤")
-            under = ("<" if self.open_falsified else "≤") if up else (">" if self.open_falsified else "≥")
-            good, bad = f"holds at {over} {self.holds:g}", f"falsified at {under} {self.falsified:g}"
-        if verdict is Verdict.HOLDS:
-            return good
-        if verdict is Verdict.FALSIFIED:
-            return bad
-        return f"{good}, {bad}"
+        good, bad = self.sides()
+        good = f"holds {good}" if good.startswith("in ") else f"holds at {good}"
+        bad = f"falsified {bad}" if bad.startswith("outside") else f"falsified at {bad}"
+        return {Verdict.HOLDS: good, Verdict.FALSIFIED: bad}.get(verdict, f"{good}, {bad}") if verdict else f"{good}, {bad}"

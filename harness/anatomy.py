@@ -19,7 +19,7 @@ from harness.errors import SubjectError
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
 
-class _Enough(Exception):
+class _SeenEnoughError(Exception):
     """Stops a forward pass once everything asked of it has been seen."""
 
 
@@ -81,12 +81,12 @@ class Anatomy:
                 if index == 0:
                     first.append(hidden)
                 if index == len(self.blocks) - 1:
-                    raise _Enough
+                    raise _SeenEnoughError
                 return (hidden,) if self._yields_tuple[index] else hidden
 
             return forward
 
-        with _patched(self.blocks, stub), contextlib.suppress(_Enough):
+        with _patched(self.blocks, stub), contextlib.suppress(_SeenEnoughError):
             self.model(ids, use_cache=False)
         return first[0], self._interned(tuple(ids.shape), calls)
 
@@ -96,7 +96,8 @@ class Anatomy:
             out = self.blocks[block](hidden, *call.args, **call.kwargs)
         else:
             out = self.blocks[block](*call.args, **{call.keyword: hidden}, **call.kwargs)
-        return out[0] if isinstance(out, tuple) else out
+        stream: Tensor = out[0] if isinstance(out, tuple) else out
+        return stream
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits ``(…, vocabulary)`` of h_B ``(…, d)``: norm, head, scale and soft-cap."""

@@ -20,8 +20,8 @@ def write(file: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner may read.
-        os.replace(name, file)
+        Path(name).chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read.
+        Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

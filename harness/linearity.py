@@ -10,8 +10,8 @@ from torch import Tensor
 
 from harness import ridge
 from harness.anatomy import Anatomy
-from harness.errors import MeasurementError
 from harness.concurrency import in_parallel
+from harness.errors import MeasurementError
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.statistics import Array, Figure
@@ -120,13 +120,13 @@ class _LinearityVisitor:
         inside = float((self._map.basis * (self._total.yy @ self._map.basis)).sum())
         self._blocks.append(
             {
-                "paper": np.float64(_r2(self._map.squared_error(self._total), self._total.energy)),
+                "paper": np.array(_r2(self._map.squared_error(self._total), self._total.energy)),
                 "paper_fit": np.array(in_sample),
-                "held": np.float64(_r2(sse.sum(), energy.sum())),
+                "held": np.array(_r2(sse.sum(), energy.sum())),
                 "held_fit": np.array(out_of_sample),
                 "held_score": np.array([_r2(sse.sum() - s, energy.sum() - e) for s, e in zip(sse, energy, strict=True)]),
-                "rank": np.float64(self._map.rank),
-                "cap": np.float64(inside / self._total.energy if self._total.energy > 0 else np.nan),
+                "rank": np.array(self._map.rank),
+                "cap": np.array(inside / self._total.energy if self._total.energy > 0 else np.nan),
             }
         )
         self._reset()
@@ -147,7 +147,7 @@ class _LinearityVisitor:
     def _fit(self, sums: Sums, basis: Tensor) -> ridge.RankMap:
         try:
             return ridge.fit(sums, basis, self._lam)
-        except torch.linalg.LinAlgError:
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise MeasurementError(f"block {len(self._blocks)}: its input is zero or degenerate; no ridge map can be fitted") from None
 
 

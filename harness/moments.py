@@ -33,10 +33,9 @@ class Moments:
 
     def __init__(self, groups: int, d: int, e: int, device: torch.device | str = "cpu") -> None:
         self._n = [0] * groups
-        kind = {"dtype": torch.float64, "device": device}
-        self._xx = torch.zeros(groups, d, d, **kind)
-        self._xy = torch.zeros(groups, d, e, **kind)
-        self._yy = torch.zeros(groups, e, e, **kind)
+        self._xx, self._xy, self._yy = (
+            torch.zeros(groups, rows, columns, dtype=torch.float64, device=device) for rows, columns in ((d, d), (d, e), (e, e))
+        )
 
     @property
     def groups(self) -> int:

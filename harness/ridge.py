@@ -19,7 +19,7 @@ class RankMap:
 
     @property
     def rank(self) -> int:
-        """k."""
+        """K."""
         return self.basis.shape[1]
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -54,7 +54,8 @@ def output_basis(sums: Sums, *, energy: float | None = None, rank: int | None = 
         held = values.flip(0).clamp_min(0).cumsum(0)
         # The tolerance keeps k from growing by rounding when the energy asked for is exactly held.
         rank = min(int((held < energy * held[-1] * (1 - 1e-12)).sum()) + 1, len(values))
-    return vectors[:, -rank:].flip(1)
+    basis: Tensor = vectors[:, -rank:].flip(1)
+    return basis
 
 
 def fit(sums: Sums, basis: Tensor, lam: float) -> RankMap:

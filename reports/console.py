@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from claims import CLAIMS, Claim, Predicate, Verdict
-from claims.declared import all_predicates
+from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
-from reports.ledger import Ledger, Row, figure_text, number
+from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, figure_text, number
 
 _STYLES = {
     Verdict.HOLDS: "bold green",
@@ -25,13 +24,20 @@ _STYLES = {
     Verdict.UNTESTED: "dim",
     Verdict.NOT_APPLICABLE: "dim",
 }
-_PLOT_WIDTH = 40
+_PLOT_WIDTH = 41
 _PLAIN_SECONDS = 10.0
+_WIDEST = 140
 
-
-def predicates() -> Iterator[tuple[Claim, Predicate]]:
-    """Yield every claim with each of its predicates."""
-    return all_predicates()
+_Justify = Literal["left", "right"]
+_COLUMNS: tuple[tuple[str, int, _Justify], ...] = (
+    ("  predicate", 27, "left"),
+    ("rung", 8, "left"),
+    ("verdict", 14, "left"),
+    ("figure", 7, "right"),
+    ("interval", 16, "left"),
+    ("holds | falsified", 17, "left"),
+    ("margin", 7, "right"),
+)
 
 
 def progress(what: str, show: Callable[[str, bool], None], terminal: bool) -> Callable[[int, int], None]:
@@ -53,31 +59,40 @@ def progress(what: str, show: Callable[[str, bool], None], terminal: bool) -> Ca
 
 
 def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> str:
-    """Render everything below the progress lines as text."""
+    """Render everything below the progress lines as text; at least 110 columns wide, because the table needs them."""
+    text = io.StringIO()
     console = Console(
-        file=io.StringIO(), width=min(width, 140), force_terminal=colour, no_color=not colour, highlight=False, markup=False, emoji=False
+        file=text,
+        width=min(max(width, 110), _WIDEST),
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     rows = ledger.complete()
+    verdicts = ledger.claims(rows)
     for model, corpus in ledger.pairs:
         here = [row for row in rows if (row.cell.model, row.cell.corpus) == (model, corpus)]
-        for line in _subject(model, corpus, facts):
-            console.print(line, style="bold" if line.startswith(model) else None)
-        _print_claims(console, here, [c for c in ledger.claims(rows) if (c.model, c.corpus) == (model, corpus)])
+        _print_subject(console, model, corpus, facts)
+        _print_claims(console, here, [c for c in verdicts if (c.model, c.corpus) == (model, corpus)])
         _print_untested(console, here)
         _print_depth(console, here)
     _print_messages(console, rows)
     console.print(Text(_legend(console.width), style="dim"))
-    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    return text.getvalue().strip("\n")
 
 
-def _subject(model: str, corpus: str, facts: dict[str, Any]) -> list[str]:
+def _print_subject(console: Console, model: str, corpus: str, facts: dict[str, Any]) -> None:
+    """Say what was measured on what: provenance of the weights and of the text, with fingerprints."""
     m, c = facts.get("models", {}).get(model), facts.get("corpora", {}).get(corpus)
-    lines = [
-        f"{model}" + (f" · {m['about']} · {m['provenance']} · {m['dtype']} on {m['device']} · weights {m['weights'][:8]}" if m else "")
-    ]
+    console.print()
+    console.print(Text(model, style="bold"), Text(f"· {m['about']}" if m else "· not loaded"))
+    if m:
+        console.print(f"  weights {m['weights'][:8]}, {m['provenance']}; {m['dtype']} on {m['device']}, {m['attention']} attention")
     if c:
-        lines.append(f"{corpus} · {c['edition']} · {c['splitting']} · text {c['text'][:8]} · {c['chosen']}")
-    return lines
+        console.print(f"  text {c['text'][:8]}, {corpus}: {c['edition']}, {c['splitting']}", soft_wrap=True)
+        console.print(f"  corpus {c['chosen']}", soft_wrap=True)
 
 
 def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict]) -> None:
@@ -85,19 +100,25 @@ def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict
     for claim in CLAIMS:
         heading = Text(f"\n{claim.label}: {claim.title}", style="bold")
         for c in verdicts:
-            if c.claim == claim.key and not (claim.key == "appendix" and c.verdict is Verdict.MEASURED):
+            if c.claim == claim.key and c.verdict is not Verdict.MEASURED:
                 heading.append(f"   {c.rung} ", style="not bold")
                 heading.append(c.verdict.word, style=_STYLES.get(c.verdict, ""))
                 heading.append(_why(c), style="not bold dim")
         console.print(heading, soft_wrap=True)
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(claim is LINEARITY))
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         for name, width, justify in _COLUMNS:
-            table.add_column(name, width=width, justify=justify, no_wrap=True, overflow="fold")
-        for predicate in claim.predicates:
-            _add_predicate(table, predicate, [r for r in rows if (r.cell.claim, r.cell.predicate) == (claim.key, predicate.name)])
+            table.add_column(name, width=width, justify=justify, no_wrap=True)
+        remarks = [
+            remark
+            for predicate in claim.predicates
+            for remark in _add_predicate(
+                table, predicate, [r for r in rows if (r.cell.claim, r.cell.predicate) == (claim.key, predicate.name)]
+            )
+        ]
         if table.row_count:
-            table.show_header = True
             console.print(table)
+        for remark in remarks:
+            console.print(Text(textwrap.fill(f"  {remark}", console.width, subsequent_indent="    "), style="dim"))
 
 
 def _why(claim: ClaimVerdict) -> str:
@@ -106,38 +127,41 @@ def _why(claim: ClaimVerdict) -> str:
     return f" ({', '.join(claim.decided_by)})" if claim.verdict in (Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.ERROR) else ""
 
 
-def _add_predicate(table: Table, predicate: Predicate, rows: list[Row]) -> None:
-    """Add one line a rung; of a predicate with a cell for every block, the last block's (the others stand in the depth plot)."""
+def _add_predicate(table: Table, predicate: Predicate, rows: list[Row]) -> list[str]:
+    """Add one line a rung; of a predicate with a cell for every block, the last block's (the depth plot shows the others).
+
+    Returns the remarks to print below, each with its rungs.
+    """
     ran = [r for r in rows if r.verdict is not Verdict.UNTESTED or r.reason not in UNRUN]
     last = max((r.cell.block for r in ran if r.cell.block is not None), default=None)
-    name = f"  {predicate.name}" + (f" {last}" if last is not None else "") + (" *" if any(r.core for r in ran) else "")
+    label = f"{predicate.name}{'' if last is None else f', block {last}'}"
+    name = f"  {label}{' *' if any(r.core for r in ran) else ''}"
     remarks: dict[str, list[str]] = {}
     for row in (r for r in ran if r.cell.block == last):
         word = Text(row.verdict.word, style=_STYLES.get(row.verdict, ""))
         value = "" if row.value is None else number(row.value)
         interval = "" if row.low is None or row.high is None else f"[{number(row.low)}, {number(row.high)}]"
-        bound = row.bound.short() if row.bound else ""
         margin = "" if row.margin is None else number(row.margin)
-        table.add_row(name, row.cell.rung, word, value, interval, bound, margin)
+        table.add_row(name, row.cell.rung, word, value, interval, row.bound.short() if row.bound else "", margin)
         name = ""
-        for remark in (*row.caveats, *([row.reason] if row.reason else [])):
+        for remark in (*row.caveats, *filter(None, [row.reason])):
             remarks.setdefault(remark, []).append(row.cell.rung)
-    for remark, rungs in remarks.items():
-        table.add_row("", "", Text(f"{', '.join(rungs)}: {remark}", style="dim"))
+    return [f"{label} · {', '.join(rungs)}: {remark}" for remark, rungs in remarks.items()]
 
 
 def _print_untested(console: Console, rows: list[Row]) -> None:
-    missing = [r for r in rows if r.verdict is Verdict.UNTESTED]
-    if not missing:
-        return
-    reasons: dict[str, dict[str, None]] = {}
-    for row in missing:
-        reasons.setdefault(row.reason or "", {})[
-            f"{row.cell.predicate} ({row.cell.rung})" if row.reason == "not selected" else row.cell.predicate
-        ] = None
-    for reason, names in reasons.items():
-        text = f"UNTESTED, {reason}: {', '.join(names)}"
-        console.print(Text(textwrap.fill(text, console.width, subsequent_indent="  "), style="dim"))
+    """Name what did not run and why, so that an empty place is never taken for a pass."""
+    missing: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        if row.verdict is Verdict.UNTESTED and row.reason in UNRUN:
+            rungs = missing.setdefault(row.reason, {}).setdefault(row.cell.predicate, [])
+            if row.cell.rung not in rungs:
+                rungs.append(row.cell.rung)
+    ran = {row.cell.predicate for row in rows if row.verdict is not Verdict.UNTESTED}
+    for reason, predicates in missing.items():
+        names = ", ".join(f"{p} on {' and '.join(rungs)}" if p in ran else p for p, rungs in predicates.items())
+        console.print()
+        console.print(Text(textwrap.fill(f"UNTESTED, {reason}: {names}", console.width, subsequent_indent="  "), style="dim"))
 
 
 def _print_depth(console: Console, rows: list[Row]) -> None:
@@ -146,13 +170,17 @@ def _print_depth(console: Console, rows: list[Row]) -> None:
     rungs = [name for name in RUNGS if any(r.cell.rung == name for r in r2)]
     if not rungs:
         return
-    table = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title="R² of every block, by depth", title_justify="left", title_style="bold"
+    console.print(
+        Text(
+            "\nR² of every block, with its interval (p paper, h held-out, t typical, s strict; a letter hides those below it)", style="bold"
+        )
     )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("block", justify="right")
     for rung in rungs:
-        table.add_column(rung)
-    table.add_column(f"0{'·' * (_PLOT_WIDTH // 2 - 2)}½{'·' * (_PLOT_WIDTH // 2 - 2)}1", no_wrap=True)
+        table.add_column(rung, no_wrap=True)
+    half = "·" * (_PLOT_WIDTH // 2 - 1)
+    table.add_column(f"0{half}½{half}1", no_wrap=True)
     for block in sorted({r.cell.block for r in r2 if r.cell.block is not None}):
         here = {r.cell.rung: r for r in r2 if r.cell.block == block}
         line = [" "] * _PLOT_WIDTH
@@ -161,33 +189,30 @@ def _print_depth(console: Console, rows: list[Row]) -> None:
                 place = min(max(here[rung].value or 0.0, 0.0), 1.0)
                 line[round(place * (_PLOT_WIDTH - 1))] = rung[0]
         table.add_row(str(block), *(figure_text(here[r]) if r in here else "" for r in rungs), "".join(line).rstrip())
-    console.print()
     console.print(table)
 
 
 def _print_messages(console: Console, rows: list[Row]) -> None:
     """One line for every falsified cell, and one for every reason why cells could not be measured."""
     lines = [row.message() for row in rows if row.verdict is Verdict.FALSIFIED]
-    failed: dict[tuple[str, str, str], int] = {}
+    failed: dict[tuple[str, str, str, str], int] = {}
     for row in rows:
-        if row.verdict is Verdict.ERROR:
-            key = (row.cell.model, row.cell.corpus, row.reason or "")
+        if row.verdict is Verdict.ERROR or (row.verdict is Verdict.UNTESTED and row.reason not in UNRUN):
+            key = (row.verdict.word, row.reason or "", row.cell.model, row.cell.corpus)
             failed[key] = failed.get(key, 0) + 1
-    lines += [
-        f"ERROR: {reason} · {model} · {corpus} · {count} cell{'s'[: count != 1]}" for (model, corpus, reason), count in failed.items()
-    ]
+    lines += [f"{word}: {reason} · {model} · {corpus} · {n} cell{'s'[: n != 1]}" for (word, reason, model, corpus), n in failed.items()]
     if lines:
         console.print()
     for line in lines:
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
 
 
 def _legend(width: int) -> str:
     rungs = "; ".join(f"{rung.name}: {rung.summary}" for rung in RUNGS.values())
     return "\n" + textwrap.fill(
-        f"Rungs, each with one control more: {rungs}. paper and strict carry verdicts, the others are measured so that a reader sees which "
-        "control moves one. * core: the claim stands or falls with it. Intervals are delete-one jackknife, at 95% over all core cells of a "
-        "claim on a rung (Bonferroni). HOLDS or FALSIFIED: the whole interval lies beyond that bound; INCONCLUSIVE: it does not; margin: how "
-        "far it may move before the verdict changes (negative: how far to a verdict).",
+        f"Rungs, each with one control more: {rungs}. paper and strict carry verdicts; the others are measured, so that a reader sees "
+        "which control moves one. * core: the claim stands or falls with it. Intervals: delete-one jackknife, at a level that keeps 95% "
+        "over all core cells of a claim on a rung, or over all blocks. HOLDS, FALSIFIED: the whole interval lies beyond that bound; "
+        "INCONCLUSIVE: it does not. Margin: how far the interval may move before the verdict changes; negative: how far to a verdict.",
         width,
     )

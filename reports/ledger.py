@@ -12,6 +12,10 @@ from harness.protocol import RUNGS
 
 SCHEMA = 1
 
+_NOT_SELECTED, _NO_MEASUREMENT = "not selected", "this version has no measurement of it"
+UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT)
+"""Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -145,7 +149,7 @@ class Ledger:
                 can = self.measurable.get((claim.marker, predicate.name), set())
                 for rung, block in predicate.cells(n_blocks):
                     cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
-                    why = "not selected" if rung in can else "this version has no measurement of it"
+                    why = _NOT_SELECTED if rung in can else _NO_MEASUREMENT
                     complete.append(
                         self.rows.get(cell)
                         or Row(

@@ -23,12 +23,13 @@ from harness.errors import MeasurementError, SubjectError, TextError
 from harness.protocol import RUNGS
 from harness.statistics import Figure
 from reports import console, report_file
-from reports.ledger import Cell, Ledger, Row
+from reports.ledger import Cell, Ledger, Row, claim_of
 
 CELL = pytest.StashKey[tuple[Cell, Measures, int]]()
 ROW = pytest.StashKey[Row]()
 LEDGER = pytest.StashKey[Ledger]()
-FACTS = pytest.StashKey[dict[str, Any]]()
+Facts = dict[str, Any]
+FACTS = pytest.StashKey[Facts]()
 
 _EXPECTED = (ModelError, CorpusError, SubjectError, MeasurementError)
 
@@ -54,13 +55,14 @@ def _judge(item: pytest.Item, figure: Figure, caveats: tuple[str, ...], note: st
     claim, predicate = measures.claim, measures.predicate
     core = predicate.is_core(cell.rung, cell.block, n_blocks)
     if figure.value != figure.value:
-        reason = "no figure: the block adds nothing, or all values are equal"
-        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=reason)
+        why = "no figure: the block adds nothing, or all values are equal"
+        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=why)
     level = claim.level(predicate, cell.rung, cell.block, n_blocks)
     interval = figure.interval(level, predicate.inside)
     judged = RUNGS[cell.rung].judged
     bound = predicate.judged(cell.rung if judged else "paper", cell.block, n_blocks)
-    verdict, margin, reason = Verdict.MEASURED, None, note
+    verdict, margin = Verdict.MEASURED, None
+    reason: str | None = note
     if bound is not None:
         outcome, distance = bound.judge(interval.low, interval.high)
         if judged:
@@ -145,12 +147,12 @@ class Recorder:
             self._other_failures += report.failed
             return
         ledger = self._config.stash[LEDGER]
-        predicate = next(p for c, p in console.predicates() if (c.key, p.name) == (carried["claim"], carried["predicate"]))
+        predicate = claim_of(carried["claim"]).named(carried["predicate"])
         bound = None
         if carried["bound"] is not None:
             bound = predicate.judged(carried["rung"], carried["block"], ledger.pairs[carried["model"], carried["corpus"]])
         ledger.add(Row.from_json(carried, bound))
-        _merge(self._facts, report.claim_facts)  # type: ignore[attr-defined]
+        _merge(self._facts, getattr(report, "claim_facts", {}))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -158,7 +160,8 @@ class Recorder:
         ledger = self._config.stash[LEDGER]
         if not ledger.rows or session.config.option.collectonly:
             return
-        facts = {"timings": {}, **self._config.stash[FACTS], **self._facts}
+        known: Facts = self._config.stash[FACTS]
+        facts: Facts = {"timings": {}, **known, **self._facts}
         facts["timings"] = {**facts["timings"], "wall_seconds": round(time.time() - self._started, 1)}
         self._facts = facts
         try:

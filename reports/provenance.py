@@ -1,0 +1,64 @@
+"""Where the figures of a run come from: weights, text, software, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from fixtures.naming import printable
+
+if TYPE_CHECKING:
+    from harness.laboratory import Laboratory
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "numpy", "scipy", "pytest")
+
+
+def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
+    """Describe the subject and the corpus of a laboratory, as sections of the report; ``chosen`` says why this corpus."""
+    subject, corpus = laboratory.subject, laboratory.corpus
+    model = subject.model
+    return {
+        "models": {
+            model.name: {
+                "family": model.family,
+                "n_blocks": model.n_blocks,
+                "about": model.about,
+                "licence": model.licence,
+                "source": printable(model.source.path()),
+                "provenance": subject.provenance,
+                "weights": subject.fingerprint,
+                "dtype": str(subject.dtype).removeprefix("torch."),
+                "device": str(subject.device),
+                "attention": subject.attention,
+            }
+        },
+        "corpora": {
+            corpus.name: {
+                "edition": corpus.edition,
+                "splitting": corpus.splitting,
+                "licence": corpus.licence,
+                "text": laboratory.splits.fingerprint,
+                "chosen": chosen,
+            }
+        },
+        "timings": {f"{model.name}/{corpus.name}": laboratory.timings},
+    }
+
+
+def of_environment(arguments: Iterable[str]) -> dict[str, Any]:
+    """Describe the software and the machine, and the command that was given."""
+    packages = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "packages": packages,
+        "command": ["pytest", *map(str, arguments)],
+    }

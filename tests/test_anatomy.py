@@ -1,0 +1,111 @@
+"""Anatomy finds the parts of real architectures, and refuses models whose parts do not recompose them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from harness.admission import dissect
+from harness.errors import SubjectError
+from tests.planted import PlantedConfig, PlantedModel
+
+SMALL = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+GROUPED = {**SMALL, "num_key_value_heads": 2}
+FAMILIES = {
+    "gpt2": transformers.GPT2Config(vocab_size=97, n_embd=32, n_layer=3, n_head=4),
+    "gpt_neox": transformers.GPTNeoXConfig(**SMALL),
+    "opt": transformers.OPTConfig(
+        vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, ffn_dim=48, word_embed_proj_dim=32
+    ),
+    "llama": transformers.LlamaConfig(**GROUPED),
+    "mistral": transformers.MistralConfig(**GROUPED, sliding_window=8),
+    "mixtral": transformers.MixtralConfig(**GROUPED, num_local_experts=4),
+    "qwen2": transformers.Qwen2Config(**GROUPED),
+    "qwen3": transformers.Qwen3Config(**GROUPED, head_dim=8),
+    "gemma2": transformers.Gemma2Config(**GROUPED, head_dim=8, sliding_window=8, final_logit_softcapping=3.0),
+    "gemma3": transformers.Gemma3TextConfig(**GROUPED, head_dim=8, sliding_window=8),
+    "phi": transformers.PhiConfig(**SMALL),
+    "phi3": transformers.Phi3Config(**GROUPED, pad_token_id=0),
+    "olmo2": transformers.Olmo2Config(**GROUPED),
+    "falcon": transformers.FalconConfig(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4),
+    "bloom": transformers.BloomConfig(vocab_size=97, hidden_size=32, n_layer=3, n_head=4),
+    "granite": transformers.GraniteConfig(**GROUPED, logits_scaling=4.0),
+    "cohere": transformers.CohereConfig(**GROUPED, logit_scale=0.25),
+}
+
+
+def build(family: str) -> nn.Module:
+    """A tiny random model of a family."""
+    torch.manual_seed(0)
+    return transformers.AutoModelForCausalLM.from_config(FAMILIES[family]).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_real_families_are_taken_apart_and_recomposed(family):
+    """Blocks, attention, MLP, norm and head are found, and walking them gives the model's logits on new text."""
+    model = build(family)
+    anatomy = dissect(model)
+    assert len(anatomy.blocks) == 3
+    assert anatomy.width == 32
+    for b in range(3):
+        assert "attention" in type(anatomy.attention(b)).__name__.lower()
+        assert sum(p.numel() for m in anatomy.mlp(b) for p in m.parameters()) > 0
+    ids = torch.randint(0, 97, (3, 20), generator=torch.Generator().manual_seed(4))
+    hidden, calls = anatomy.enter(ids)
+    with torch.inference_mode():
+        for b in range(3):
+            hidden = anatomy.run(b, hidden, calls[b])
+        torch.testing.assert_close(anatomy.logits(hidden), model(ids, use_cache=False).logits)
+
+
+def test_taking_a_model_apart_leaves_it_as_it_was():
+    """No hook and no replaced forward stays behind."""
+    model = build("llama")
+    before = {name: set(module.__dict__) for name, module in model.named_modules()}
+    dissect(model)
+    assert {name: set(module.__dict__) for name, module in model.named_modules()} == before
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("fault", "part"),
+    [
+        ("scaled", r"blocks: the model changes the stream between layers\.1 and layers\.2"),
+        ("norm skipped", r"final norm: between layers\.3 and the head no module yields"),
+        ("soft-capped", r"head: norm and head give logits that differ .*soft-cap"),
+        ("not causal", "not causal"),
+        ("nan at 2", "NaN or infinity"),
+    ],
+)
+def test_models_that_do_more_than_their_parts_are_refused_by_part(fault, part):
+    """A scale after a block, a skipped norm, an unknown soft-cap; a non-causal model."""
+    with pytest.raises(SubjectError, match=part):
+        dissect(PlantedModel(PlantedConfig(fault=fault)).eval())
+    dissect(PlantedModel(PlantedConfig()).eval())
+
+
+def test_blocks_may_be_named_and_a_wrong_name_is_answered_with_the_right_ones():
+    """``blocks="model.layers"`` overrides the search."""
+    assert dissect(build("llama"), blocks="model.layers").blocks_name == "model.layers"
+    with pytest.raises(SubjectError, match=r"blocks='layers' is not a module list of the model; it has: model\.layers"):
+        dissect(build("llama"), blocks="layers")
+
+
+def test_encoder_decoders_and_encoders_are_refused():
+    """Not decoder-only language models."""
+    config = transformers.T5Config(vocab_size=97, d_model=32, num_layers=2, num_heads=4, d_kv=8, d_ff=48)
+    with pytest.raises(SubjectError, match="encoder-decoder"):
+        dissect(transformers.T5ForConditionalGeneration(config).eval())
+    bert = transformers.BertConfig(**SMALL)
+    with pytest.raises(SubjectError):
+        dissect(transformers.BertLMHeadModel(bert).eval())
+
+
+def test_equal_masks_and_tables_are_held_once():
+    """Two batches of one shape share what their blocks are given; a batch of another shape does not."""
+    anatomy = dissect(build("gemma3"))
+    first, second, other = (anatomy.enter(torch.randint(0, 97, shape))[1] for shape in ((2, 12), (2, 12), (1, 12)))
+    assert second is first
+    assert other is not first

@@ -1,0 +1,183 @@
+"""Corpora are read, named, split and refused as documented."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures import pydocs
+from fixtures.corpora import CORPORA, CorpusError, Splits, choose, corpus_at
+from harness.errors import TextError
+from harness.windows import contiguous, leading_tokens, tokenise
+from tests.planted import tokenizer, words
+
+
+def test_pydocs_is_prose_without_markup_and_without_leakage():
+    """Sentences only, no table or markup left, and no paragraph on both sides."""
+    splits = CORPORA["pydocs"].read()
+    sides = [side.strip().split("\n\n") for side in (splits.calibration, splits.evaluation)]
+    assert all(len(side) > 150 for side in sides)
+    assert not set(sides[0]) & set(sides[1])
+    for paragraph in sides[0] + sides[1]:
+        assert "\n" not in paragraph
+        assert "::=" not in paragraph
+        assert "***" not in paragraph
+        assert not paragraph.startswith(("|", "+-", ">>>", "* "))
+    share = sum(c.isalpha() or c.isspace() for c in splits.calibration) / len(splits.calibration)
+    assert share > 0.9
+
+
+def test_pydocs_reads_the_same_twice_and_names_its_python():
+    """Fixed splits; the edition says which Python."""
+    import platform
+
+    assert CORPORA["pydocs"].read().fingerprint == CORPORA["pydocs"].read().fingerprint
+    assert platform.python_version() in CORPORA["pydocs"].edition
+
+
+def test_prose_is_cut_out_of_documentation():
+    """Headings, grammar, code and tables go; wrapped sentences are joined; inline markup is dropped."""
+    topic = (
+        'The "for" statement\n*******************\n\n'
+        'The "for" statement is used to *iterate* over the\nelements of a sequence that is not empty.\n\n'
+        '   for_stmt ::= "for" target_list "in" starred_list ":" suite\n\n'
+        "   for i in range(10):\n       print(i)\n\n"
+        "+----+----+\n| a  | b  |\n+----+----+\n\n"
+        "Changed in version 3.11: Starred elements are now allowed in the expression list."
+    )
+    assert pydocs.prose(topic) == [
+        "The for statement is used to iterate over the elements of a sequence that is not empty.",
+        "Starred elements are now allowed in the expression list.",
+    ]
+
+
+def test_auto_says_what_it_took_and_why():
+    """The choice is never silent."""
+    corpus, why = choose("auto")
+    assert corpus.name == "pydocs"
+    assert "auto" in why
+
+
+@pytest.mark.parametrize(
+    ("names", "calibration"),
+    [
+        (["train.txt", "valid.txt", "test.txt"], "train.txt"),
+        (["valid.txt", "test.txt"], "valid.txt"),
+        (["wiki.valid.tokens", "wiki.test.tokens"], "wiki.valid.tokens"),
+        (["validation.md", "test.md"], "validation.md"),
+    ],
+)
+def test_a_folder_calibrates_on_train_else_valid(tmp_path, names, calibration):
+    """The first split calibrates, test evaluates."""
+    for name in names:
+        (tmp_path / name).write_text(f"text of {name}")
+    found = corpus_at(str(tmp_path))
+    assert found.read().calibration == f"text of {calibration}"
+    assert "test" in found.read().evaluation
+    assert calibration in found.splitting
+
+
+def test_one_file_is_split_60_40_at_a_line(tmp_path):
+    """60% by characters, moved back to a line's end; nothing is lost."""
+    file = tmp_path / "Some Text.txt"
+    file.write_text("".join(f"line {i:03d}\n" for i in range(100)))
+    splits = corpus_at(str(file)).read()
+    assert splits.calibration + splits.evaluation == file.read_text()
+    assert splits.calibration.endswith("line 059\n")
+
+
+def test_names_carry_content_so_that_editions_are_not_mistaken(tmp_path):
+    """Two folders of one name and different text have different names, and neither is the registered corpus."""
+    found = []
+    for i in range(2):
+        folder = tmp_path / str(i) / "pydocs"
+        folder.mkdir(parents=True)
+        (folder / "train.txt").write_text(f"text {i}")
+        (folder / "test.txt").write_text("test")
+        found.append(corpus_at(str(folder)))
+    assert found[0].name.startswith("pydocs-")
+    assert len({found[0].name, found[1].name, "pydocs"}) == 3
+    assert found[0].read().fingerprint != found[1].read().fingerprint
+
+
+def test_fingerprints_separate_the_splits():
+    """Moving text across the split changes the fingerprint."""
+    assert Splits("ab", "c").fingerprint != Splits("a", "bc").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: (p / "x.txt").write_bytes(b"\x80\x81abc"), "binary or another encoding"),
+        (lambda p: (p / "x.txt").write_bytes(b"abc\0def"), "NUL byte at offset 3"),
+        (lambda p: (p / "x.txt").write_text(" \n"), "empty"),
+        (lambda p: (p / "x.txt").write_text("a"), "too little text"),
+        (lambda p: None, "existing path"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, make, message):
+    """What was found, what was expected."""
+    make(tmp_path)
+    with pytest.raises(CorpusError, match=message):
+        corpus_at(str(tmp_path / "x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train.txt"], "no test file"),
+        (["test.txt"], "no train or valid file"),
+        ([], "found no text files"),
+        (["a.train.txt", "b.train.txt", "test.txt"], "several files for one split"),
+        (["latest.txt", "training.txt"], "no train or valid"),
+    ],
+)
+def test_bad_folders_are_refused(tmp_path, names, message):
+    """A folder without both splits, or with two candidates for one."""
+    for name in names:
+        (tmp_path / name).write_text("text")
+    with pytest.raises(CorpusError, match=message):
+        corpus_at(str(tmp_path))
+
+
+def test_an_unknown_name_is_corrected():
+    """A typing error is answered with the nearest name; control characters are not echoed."""
+    with pytest.raises(CorpusError, match="did you mean 'pydocs'"):
+        corpus_at("pydoc")
+    with pytest.raises(CorpusError, match=r"\\x1b") as caught:
+        corpus_at("\x1b[31mred")
+    assert "\x1b" not in str(caught.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 20), st.integers(0, 1))
+def test_windows_are_contiguous_from_the_start(count, size, leading):
+    """With BOS every window opens with it and the text goes on where the last window stopped."""
+    head = [99] * leading
+    ids = np.arange(count * (size - leading) + 3)
+    windows = contiguous(ids, count, size, head, "the split")
+    assert windows.shape == (count, size)
+    assert (windows[:, :leading] == 99).all()
+    assert windows[:, leading:].ravel().tolist() == list(range(count * (size - leading)))
+
+
+def test_too_little_text_names_tokens_found_and_needed():
+    """One token short is too short."""
+    with pytest.raises(TextError, match=r"the split has 511 tokens, 512 are needed \(2 windows of 256\)"):
+        contiguous(np.arange(511), 2, 256, [], "the split")
+
+
+def test_a_split_is_tokenised_once_as_one_string():
+    """No special tokens inside; BOS is found where the tokenizer adds one."""
+    plain = tokenizer()
+    ids = tokenise(plain, words(30))
+    assert ids.shape == (30,)
+    assert leading_tokens(plain) == []
+    from tokenizers.processors import TemplateProcessing
+
+    with_bos = tokenizer()
+    with_bos.backend_tokenizer.post_processor = TemplateProcessing(single="w7 $A w9", special_tokens=[("w7", 7), ("w9", 9)])
+    assert leading_tokens(with_bos) == [7]
+    assert tokenise(with_bos, words(30)).tolist() == ids.tolist()

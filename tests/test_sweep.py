@@ -1,0 +1,122 @@
+"""The sweep gives every visitor the true stream, once, and holds one stream whatever the number of blocks."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from harness import linearity
+from harness.admission import dissect
+from harness.errors import MeasurementError
+from harness.protocol import Protocol
+from harness.sweep import BATCH, sweep
+from tests.planted import PlantedConfig, PlantedModel
+from tests.test_anatomy import build
+
+
+class Keeper:
+    """Keeps copies of everything it sees."""
+
+    def __init__(self):
+        self.events, self.streams = [], {}
+
+    def see(self, split, first, before, after):
+        """Copy a batch."""
+        self.events.append((split, first))
+        self.streams.setdefault(split, []).append((before.clone(), after.clone()))
+
+    def end_split(self, split):
+        """Note the end of a split."""
+        self.events.append(f"end of {split}")
+
+    def end_block(self, block):
+        """Note the end of a block."""
+        self.events.append(f"end of block {block}")
+
+
+def test_visitors_see_the_models_own_stream():
+    """(h_b, h_{b+1}) equal what plain hooks capture in one forward pass, for every block, split and batch."""
+    model = build("gemma2")
+    anatomy = dissect(model)
+    draw = np.random.default_rng(0)
+    windows = {"calibration": draw.integers(0, 97, (BATCH + 3, 12)), "evaluation": draw.integers(0, 97, (2, 12))}
+    keeper = Keeper()
+    sweep(anatomy, windows, [keeper])
+    for split, ids in windows.items():
+        truth = []
+        hooks = [
+            block.register_forward_hook(
+                lambda _, args, out, truth=truth: truth.append((args[0], out[0] if isinstance(out, tuple) else out))
+            )
+            for block in anatomy.blocks
+        ]
+        with torch.inference_mode():
+            model(torch.from_numpy(ids), use_cache=False)
+        for hook in hooks:
+            hook.remove()
+        batches = -(-len(ids) // BATCH)
+        seen = keeper.streams[split]
+        for b in range(3):
+            for side in range(2):
+                ours = torch.cat([seen[b * batches + i][side] for i in range(batches)])
+                torch.testing.assert_close(ours, truth[b][side])
+
+
+def test_splits_and_blocks_come_in_order():
+    """All of a split passes before its end is announced, all splits before the block's."""
+    anatomy = dissect(PlantedModel(PlantedConfig(shares=[0.5] * 2)).eval())
+    keeper = Keeper()
+    sweep(anatomy, {"a": np.zeros((BATCH + 1, 4), int), "b": np.zeros((1, 4), int)}, [keeper])
+    once = [("a", 0), ("a", BATCH), "end of a", ("b", 0), "end of b"]
+    assert keeper.events == [*once, "end of block 0", *once, "end of block 1"]
+
+
+def test_a_block_that_is_not_finite_is_named():
+    """The sweep stops at the block, before any figure is made."""
+    model = PlantedModel(PlantedConfig(shares=[0.5] * 4)).eval()
+    anatomy = dissect(model)
+    model.layers[2].breaks = True
+    with pytest.raises(MeasurementError, match="block 2 yields NaN or infinity"):
+        sweep(anatomy, {"a": np.zeros((1, 4), int)}, [])
+
+
+def test_memory_does_not_grow_with_the_number_of_blocks():
+    """The tensors alive at the end of a block, the model's own aside, are the same bytes for 3 and for 12 blocks."""
+    peaks = {}
+    protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
+    for n in (3, 12):
+        model = PlantedModel(PlantedConfig(shares=[0.5] * n)).eval()
+        anatomy = dissect(model)
+        own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        alive = []
+
+        def count(done, total, own=own, alive=alive):
+            gc.collect()
+            tensors = [t for t in gc.get_objects() if issubclass(type(t), torch.Tensor)]
+            storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+            alive.append(sum(size for place, size in storages.items() if place not in own))
+
+        ids = np.random.default_rng(0).integers(0, 512, (24, 32))
+        linearity.measure(anatomy, ids[:16], ids[16:], protocol, progress=count)
+        assert len(alive) == n
+        peaks[n] = max(alive)
+    stream = 24 * 32 * 16 * 4
+    assert peaks[3] > stream
+    assert peaks[12] <= 1.01 * peaks[3]
+
+
+def test_figures_do_not_depend_on_the_batch_size(monkeypatch):
+    """1e-6 whatever the batch."""
+    protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
+    anatomy = dissect(build("llama"))
+    ids = np.random.default_rng(0).integers(0, 97, (24, 32))
+    values = []
+    for batch in (1, 5, 24):
+        monkeypatch.setattr("harness.sweep.BATCH", batch)
+        found = linearity.measure(anatomy, ids[:16], ids[16:], protocol)
+        values.append([found.r2[rung].value for rung in ("paper", "held-out")])
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-4)
+    np.testing.assert_allclose(values[2], values[0], rtol=1e-4)
