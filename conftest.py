@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from claims import CLAIMS
+from claims import CLAIMS, lock
 from claims.claim import Measures
 from fixtures import CORPORA, DEFAULT_MODEL, MODELS, Corpus, CorpusError, Model, ModelError, model_at
 from fixtures.corpora import choose
 from fixtures.naming import did_you_mean, printable
 from harness.protocol import RUNGS, Protocol
+from harness.store import Store, default_folder
 from reports import plugin, provenance, report_file
 from reports.ledger import Cell, Ledger
 
@@ -25,7 +26,7 @@ pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).parent
 _SELECTION = pytest.StashKey[tuple[list[Model], list[tuple[Corpus, str]]]]()
 _PROTOCOL = pytest.StashKey[Protocol]()
-_BENCH: pytest.StashKey[Bench | None] = pytest.StashKey()
+_BENCH: pytest.StashKey[Bench] = pytest.StashKey()
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -50,6 +51,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
     },
     "--report": {"default": "report.json", "metavar": "FILE", "help": "where the report goes; replaced whole (default: report.json)"},
+    "--seed": {"type": int, "default": 0, "help": "seed of whatever is drawn at random; recorded, and part of every key (default: 0)"},
+    "--quick": {"action": "store_true", "help": "quarter sizes: a look within a minute or so; everything is MEASURED, nothing judged"},
+    "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
+    "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
     "--verdicts": {
         "default": "fail",
         "choices": ["fail", "report"],
@@ -86,10 +91,20 @@ def pytest_configure(config: pytest.Config) -> None:
     report = Path(option.report).expanduser().absolute()
     if why := report_file.why_not_writable(report):
         raise pytest.UsageError(f"--report {printable(option.report)}: cannot be written, {why}")
-    protocol = Protocol()
+    if option.store and option.no_store:
+        raise pytest.UsageError("--store and --no-store exclude one another")
+    if (folder := _store_folder(config)) is not None and folder.exists() and not folder.is_dir():
+        raise pytest.UsageError(f"--store {printable(folder)}: not a folder")
+    protocol = Protocol(seed=option.seed)
+    if option.quick:
+        protocol = protocol.quickened()
     config.stash[_SELECTION] = models, corpora
     config.stash[plugin.LEDGER] = Ledger({(m.name, c.name): m.n_blocks for m in models for c, _ in corpora})
-    config.stash[plugin.FACTS] = {"protocol": protocol.as_dict(), "environment": provenance.of_environment(config.invocation_params.args)}
+    config.stash[plugin.FACTS] = {
+        "protocol": protocol.as_dict(),
+        "bounds": lock.state(),
+        "environment": provenance.of_environment(config.invocation_params.args),
+    }
     config.stash[_PROTOCOL] = protocol
     config.pluginmanager.register(plugin, "claims")
     if not hasattr(config, "workerinput"):
@@ -160,17 +175,17 @@ def block(cell: Any) -> int:
 @pytest.fixture
 def lab(cell: Any, request: pytest.FixtureRequest) -> Laboratory:
     """The laboratory: the cell's model, loaded, on the cell's corpus."""
-    from harness.laboratory import Bench
-
     config = request.config
-    bench = config.stash.setdefault(_BENCH, None) or Bench(
-        config.option.device, config.option.dtype, config.stash[_PROTOCOL], plugin.announcer(config)
-    )
-    config.stash[_BENCH] = bench
+    if (bench := config.stash.get(_BENCH, None)) is None:
+        from harness.laboratory import Bench
+
+        option = config.option
+        bench = Bench(option.device, option.dtype, config.stash[_PROTOCOL], Store(_store_folder(config)), plugin.announcer(config))
+        config.stash[_BENCH] = bench
     _, _, model, corpus = cell
-    laboratory = bench.laboratory(model, corpus)
     chosen = next(why for c, why in config.stash[_SELECTION][1] if c.name == corpus.name)
-    request.session.stash[plugin.FACTS] = provenance.of_laboratory(laboratory, chosen)
+    laboratory = bench.laboratory(model, corpus)
+    request.node.stash[plugin.DESCRIBE] = lambda: provenance.of_laboratory(laboratory, chosen)
     return laboratory
 
 
@@ -186,6 +201,13 @@ def _markers() -> list[str]:
     lines += [f"{claim.marker}: {claim.title}" for claim in CLAIMS]
     lines += [f"{rung.name}: {rung.summary}" for rung in RUNGS.values()]
     return [*lines, "core: the cells a claim stands or falls with"]
+
+
+def _store_folder(config: pytest.Config) -> Path | None:
+    option = config.option
+    if option.no_store:
+        return None
+    return Path(option.store).expanduser() if option.store else default_folder()
 
 
 def _asks_for_claims(config: pytest.Config) -> bool:

@@ -1,24 +1,26 @@
 """Claim 4: the deeper a block, the more linear it is."""
 
 from claims.declared import DEPTH as CLAIM
+from claims.linearity import remarks
 from harness.statistics import kendall_with_depth, spearman_with_depth
 
-MEASURED_RUNGS = ("paper", "held-out")
 
-
-@CLAIM.predicate("depth_trend", rungs=MEASURED_RUNGS)
+@CLAIM.predicate("depth_trend")
 def test_linearity_rises_with_depth(rung, lab, verdict):
     """Spearman's correlation of R² with depth, over all blocks."""
-    verdict(lab.linearity.r2[rung].map(spearman_with_depth))
+    linearity = lab.linearity(rung)
+    verdict(linearity.r2.map(spearman_with_depth), **remarks(linearity, lab.protocol, rung))
 
 
-@CLAIM.predicate("depth_gain", rungs=MEASURED_RUNGS)
+@CLAIM.predicate("depth_gain")
 def test_the_last_block_is_more_linear_than_the_first(rung, lab, verdict):
     """R² of the last block minus R² of the first."""
-    verdict(lab.linearity.r2[rung].map(lambda r2: r2[-1] - r2[0]))
+    linearity = lab.linearity(rung)
+    verdict(linearity.r2.map(lambda r2: r2[-1] - r2[0]), **remarks(linearity, lab.protocol, rung))
 
 
-@CLAIM.predicate("monotonic", rungs=MEASURED_RUNGS)
+@CLAIM.predicate("monotonic")
 def test_linearity_never_falls(rung, lab, verdict):
     """Kendall's τ of R² with depth: the paper calls the rise monotonic and shows five blocks of 32."""
-    verdict(lab.linearity.r2[rung].map(kendall_with_depth))
+    linearity = lab.linearity(rung)
+    verdict(linearity.r2.map(kendall_with_depth), **remarks(linearity, lab.protocol, rung))

@@ -73,6 +73,26 @@ class Bound:
             return low - self.holds, self.falsified - high
         return self.holds - high, low - self.falsified
 
+    def narrowing(self, value: float, low: float, high: float) -> float | None:
+        """Return how much narrower an undecided interval must be to decide, its figure staying: a factor below 1.
+
+        None when the figure itself lies in the dead zone or on a bound: no precision decides there.
+        """
+        if isinstance(self.holds, tuple) and isinstance(self.falsified, tuple):
+            (a, b), (outer_a, outer_b) = self.holds, self.falsified
+            rooms = [(value - a, value - low), (b - value, high - value)] if a <= value <= b else []
+            rooms = [(outer_a - value, high - value)] if value < outer_a else rooms
+            rooms = [(value - outer_b, value - low)] if value > outer_b else rooms
+        else:
+            assert not isinstance(self.holds, tuple)
+            assert not isinstance(self.falsified, tuple)
+            up = self.direction == "at_least"
+            above = (value - (self.holds if up else self.falsified), value - low)
+            below = ((self.falsified if up else self.holds) - value, high - value)
+            rooms = [room for room in (above, below) if room[0] > 0]
+        factor = min((room / half for room, half in rooms if half > 0), default=0.0)
+        return factor if 0 < factor < 1 else None
+
     def sides(self) -> tuple[str, str]:
         """Write both bounds: ``("≥ 0.8", "≤ 0.5")``."""
         if isinstance(self.holds, tuple) and isinstance(self.falsified, tuple):

@@ -93,6 +93,9 @@ def _trace(model: nn.Module, stack: list[nn.Module], head: nn.Module, ids: Tenso
 
 def _check_trace(trace: _Trace, stack: list[nn.Module], name: str) -> nn.Module:
     """Check that each part's output is the next part's input; return the final norm."""
+    for b, out in enumerate(trace.outputs):
+        if not bool(torch.isfinite(out).all()):
+            raise SubjectError(f"block {b} ({name}.{b}) yields NaN or infinity on random tokens, in {out.dtype}; are the weights whole?")
     if len(trace.outputs) != len(stack):
         raise SubjectError(f"blocks: {name} holds {len(stack)} blocks, but a forward pass ran {len(trace.outputs)}")
     for b in range(1, len(stack)):

@@ -1,91 +1,219 @@
-"""The laboratory: one subject on one corpus; measures what an assertion asks for, once."""
+"""The laboratory: one model on one corpus; measures what an assertion asks for, once, or finds it in the store. No torch until it must."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fixtures.corpora import Corpus, Splits
 from fixtures.models import Model
-from harness import linearity, windows
-from harness.loading import Subject, load
+from harness import windows
+from harness.bookmark import StoreBookmark
+from harness.fingerprints import Memory
+from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
-from harness.sweep import Progress
+from harness.store import Record, Store
+from harness.subject import SubjectFacts, surroundings, tokenizer_fingerprint, weights_fingerprint
 
-Announce = Callable[[str], Progress]
+if TYPE_CHECKING:
+    from harness.loading import Subject
+    from harness.sweep import Progress
+
+Announce = Callable[[str], "Progress"]
 """Called with what is about to be measured; returns where its progress goes."""
+
+Windows = dict[str, windows.Ids]
+
+RANK, AFFINE = "linearity by rank-k maps", "linearity by affine maps"
+VERSIONS = {RANK: 1, AFFINE: 1}
+"""Raise a version when a measurement's figures change, so that stored ones are no longer found."""
 
 
 class Laboratory:
-    """Measure one loaded subject on one corpus under one protocol. Every measurement is made once and kept."""
+    """Measure one model on one corpus under one protocol. Every measurement is made once and kept."""
 
-    def __init__(self, subject: Subject, corpus: Corpus, protocol: Protocol, announce: Announce) -> None:
-        self.subject = subject
-        self.corpus = corpus
-        self.protocol = protocol
-        self.timings: dict[str, float] = {}
-        self._announce = announce
+    def __init__(self, bench: Bench, model: Model, corpus: Corpus, facts: SubjectFacts) -> None:
+        self.model, self.corpus, self.facts, self.protocol = model, corpus, facts, bench.protocol
+        self.timings: dict[str, dict[str, Any]] = {}
+        self._bench = bench
+        self._linearity: dict[str, dict[str, Linearity]] = {}
+        self._windows: dict[str, Windows] = {}
 
     @cached_property
     def splits(self) -> Splits:
         """The text of the corpus."""
         return self.corpus.read()
 
-    @cached_property
-    def windows(self) -> tuple[windows.Ids, windows.Ids]:
-        """Calibration and evaluation windows of ``paper`` and ``held-out``: contiguous from the start of each split."""
-        splits, tokenizer, p = self.splits, self.subject.tokenizer, self.protocol
-        leading = windows.leading_tokens(tokenizer)
-        calibration = windows.tokenise(tokenizer, splits.calibration)
-        evaluation = windows.tokenise(tokenizer, splits.evaluation)
-        name = self.corpus.name
-        return (
-            windows.contiguous(calibration, p.calibration_windows, p.window, leading, f"the calibration split of {name}"),
-            windows.contiguous(evaluation, p.evaluation_windows, p.window, leading, f"the evaluation split of {name}"),
-        )
+    def windows(self, kind: str) -> Windows:
+        """Token ids of the windows, split → ``(windows, tokens) int64``.
 
-    @cached_property
-    def linearity(self) -> linearity.Linearity:
-        """Linearity of every block, by one sweep."""
-        calibration, evaluation = self.windows
+        RANK: contiguous from the start of each split. AFFINE: evenly spaced over each split, as many as the protocol's strict sizes
+        ask for or the text holds. Raises TextError when the text is too short.
+        """
+        if kind not in self._windows:
+            model, plan = self.model, self._plan(kind)
+            key = {
+                "measurement": "windows",
+                "version": 1,
+                "tokenizer": tokenizer_fingerprint(model, model.source.path(), self._bench.memory),
+                "libraries": surroundings("", "")["versions"],
+                "text": self.splits.fingerprint,
+                "plan": plan,
+            }
+            found = self._bench.store.get(key, _decode_windows)
+            if found is None:
+                found = self._cut(plan)
+                self._bench.store.put(key, Record(found, self._names()))
+            self._windows[kind] = found
+        return self._windows[kind]
+
+    def linearity(self, rung: str) -> Linearity:
+        """Linearity of every block on a rung; one sweep serves ``paper``, ``held-out`` and ``typical``, another ``strict``."""
+        kind = AFFINE if rung == "strict" else RANK
+        if kind not in self._linearity:
+            self._linearity[kind] = self._measure(kind)
+        return self._linearity[kind][rung]
+
+    def sizes(self, rung: str) -> dict[str, int]:
+        """Windows of each split on a rung."""
+        return {split: len(ids) for split, ids in self.windows(AFFINE if rung == "strict" else RANK).items()}
+
+    def _measure(self, kind: str) -> dict[str, Linearity]:
+        ids, store = self.windows(kind), self._bench.store
+        if (found := store.get(self._key(kind, ids), _decode_linearity)) is not None:
+            self.timings[kind] = {"stored": True}
+            return found
+        subject = self._bench.load(self.model, self.facts.weights)
+        self.facts = subject.facts
+        key = self._key(kind, ids)
+        bookmark = StoreBookmark(store, key)
         start = time.perf_counter()
-        found = linearity.measure(
-            self.subject.anatomy,
-            calibration,
-            evaluation,
-            self.protocol,
-            self.subject.device,
-            self._announce(f"linearity of {self.subject.model.n_blocks} blocks"),
-        )
-        self.timings["linearity"] = time.perf_counter() - start
+        found = _run(kind, subject, ids, self.protocol, self._bench.announce(kind), bookmark)
+        seconds = round(time.perf_counter() - start, 2)
+        self.timings[kind] = {"stored": False, "seconds": seconds}
+        store.put(key, Record(_encode_linearity(found), {**self._names(), "seconds": seconds}))
+        bookmark.drop()
         return found
+
+    def _key(self, kind: str, ids: Windows) -> dict[str, Any]:
+        """Everything the figures depend on."""
+        facts = self.facts
+        return {
+            "measurement": kind,
+            "version": VERSIONS[kind],
+            "weights": facts.weights,
+            "blocks": self.model.blocks,
+            "text": self.splits.fingerprint,
+            "tokens": {split: [list(i.shape), hashlib.sha256(i.tobytes()).hexdigest()] for split, i in ids.items()},
+            "protocol": self.protocol.as_dict(),
+            "dtype": facts.dtype,
+            "attention": facts.attention,
+            "device": facts.device_kind,
+        }
+
+    def _plan(self, kind: str) -> dict[str, Any]:
+        p = self.protocol
+        if kind == RANK:
+            return {"layout": "contiguous", "window": p.window, "count": [p.calibration_windows, p.evaluation_windows]}
+        counts = [p.strict_calibration_windows(self.facts.width), p.strict_evaluation_windows]
+        return {"layout": "even", "window": p.window, "count": counts, "fewest": [p.calibration_windows, p.evaluation_windows]}
+
+    def _cut(self, plan: dict[str, Any]) -> Windows:
+        tokenizer = self._bench.load(self.model, self.facts.weights).tokenizer
+        leading, size = windows.leading_tokens(tokenizer), plan["window"]
+        cut = {}
+        for i, (split, text) in enumerate(((CALIBRATION, self.splits.calibration), (EVALUATION, self.splits.evaluation))):
+            ids, what, count = windows.tokenise(tokenizer, text), f"the {split} split of {self.corpus.name}", plan["count"][i]
+            if plan["layout"] == "contiguous":
+                cut[split] = windows.contiguous(ids, count, size, leading, what)
+            else:
+                cut[split] = windows.evenly_spaced(ids, count, plan["fewest"][i], size, leading, what)
+        return cut
+
+    def _names(self) -> dict[str, str]:
+        return {"model": self.model.name, "corpus": self.corpus.name}
 
 
 class Bench:
-    """Hold the one model that is loaded and its laboratories; a model that could not be loaded fails at once the next time."""
+    """Hold the store, the one model that is loaded, and the laboratories; a model that failed to load fails at once the next time."""
 
-    def __init__(self, device: str, dtype: str, protocol: Protocol, announce: Announce) -> None:
-        self._device, self._dtype, self._protocol, self._announce = device, dtype, protocol, announce
+    def __init__(self, device: str, dtype: str, protocol: Protocol, store: Store, announce: Announce) -> None:
+        self.protocol, self.store, self.announce, self.memory = protocol, store, announce, Memory(store)
+        self._device, self._dtype = device, dtype
         self._failed: dict[str, Exception] = {}
-        self._subject: Subject | None = None
-        self._laboratories: dict[str, Laboratory] = {}
+        self._loaded: Subject | None = None
+        self._laboratories: dict[tuple[str, str], Laboratory] = {}
 
     def laboratory(self, model: Model, corpus: Corpus) -> Laboratory:
-        """Return the laboratory of a model on a corpus, loading the model when it is not the one at hand.
+        """Return the laboratory of a model on a corpus. The model is loaded only when the store does not know how it turns out.
 
         Raises whatever :func:`harness.loading.load` raised for this model, now or before.
         """
+        place = (model.name, corpus.name)
+        if place not in self._laboratories:
+            self._laboratories[place] = Laboratory(self, model, corpus, self._facts(model))
+        return self._laboratories[place]
+
+    def load(self, model: Model, weights: str) -> Subject:
+        """Return the loaded model, loading it when it is not the one at hand."""
         if model.name in self._failed:
             raise self._failed[model.name]
-        if self._subject is None or self._subject.model != model:
-            # Let go of the old model first: two need not fit into memory.
-            self._subject, self._laboratories = None, {}
+        if self._loaded is None or self._loaded.model != model:
+            from harness.loading import load
+
+            self._loaded = None  # Let go of the old model first: two need not fit into memory.
             try:
-                self._subject = load(model, self._device, self._dtype)
+                self._loaded = load(model, weights, self._device, self._dtype)
             except Exception as error:
                 self._failed[model.name] = error
                 raise
-        if corpus.name not in self._laboratories:
-            self._laboratories[corpus.name] = Laboratory(self._subject, corpus, self._protocol, self._announce)
-        return self._laboratories[corpus.name]
+            self.store.put(self._facts_key(model, weights), Record(notes=self._loaded.facts.as_dict()))
+        return self._loaded
+
+    def _facts(self, model: Model) -> SubjectFacts:
+        if model.name in self._failed:
+            raise self._failed[model.name]
+        weights = weights_fingerprint(model, model.source.path(), self.memory)
+        known = self.store.get(self._facts_key(model, weights), lambda record: SubjectFacts.from_notes(record.notes))
+        return known or self.load(model, weights).facts
+
+    def _facts_key(self, model: Model, weights: str) -> dict[str, Any]:
+        options = surroundings(self._device, self._dtype)
+        return {"measurement": "subject", "version": 1, "weights": weights, "blocks": [model.blocks, model.n_blocks], **options}
+
+
+def _run(
+    kind: str, subject: Subject, ids: Windows, protocol: Protocol, progress: Progress, bookmark: StoreBookmark
+) -> dict[str, Linearity]:
+    from harness.affine_linearity import AffineLinearity
+    from harness.rank_linearity import RankLinearity
+    from harness.sweep import sweep
+
+    measured: type[RankLinearity | AffineLinearity] = RankLinearity if kind == RANK else AffineLinearity
+    visitor = measured(len(ids[CALIBRATION]), len(ids[EVALUATION]), subject.facts.width, protocol, subject.device)
+    sweep(subject.anatomy, ids, [visitor], subject.device, progress, bookmark)
+    return visitor.result()
+
+
+def _encode_linearity(found: Mapping[str, Linearity]) -> dict[str, np.ndarray[Any, Any]]:
+    return {f"{rung}/{name}": array for rung, linearity in found.items() for name, array in linearity.arrays.items()}
+
+
+def _decode_linearity(record: Record) -> dict[str, Linearity]:
+    rungs: dict[str, dict[str, Any]] = {}
+    for path, array in record.arrays.items():
+        rung, name = path.split("/")
+        rungs.setdefault(rung, {})[name] = array
+    return {rung: Linearity(arrays) for rung, arrays in rungs.items()}
+
+
+def _decode_windows(record: Record) -> Windows:
+    found = {split: record.arrays[split] for split in (CALIBRATION, EVALUATION)}
+    if any(ids.dtype != np.int64 or ids.ndim != 2 for ids in found.values()):
+        raise ValueError("not windows of token ids")
+    return found

@@ -1,8 +1,9 @@
-"""Loading a described model: weights, tokenizer, provenance and fingerprint; eval mode, no gradients."""
+"""Loading a described model: weights, tokenizer, provenance; eval mode, no gradients."""
 
 from __future__ import annotations
 
 import os
+import platform
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +13,23 @@ import torch
 
 from fixtures.models import Folder, Gguf, Model, Wheel
 from fixtures.naming import printable
-from harness import fingerprints
 from harness.admission import dissect
 from harness.anatomy import Anatomy
 from harness.errors import SubjectError
+from harness.subject import SubjectFacts
 
 _UNQUANTISED = {"F32", "F16", "BF16", "F64"}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A loaded model, admitted by its anatomy, with everything a report says about where it came from."""
+    """A loaded model, admitted by its anatomy."""
 
     model: Model
     anatomy: Anatomy
     tokenizer: Any
     device: torch.device
-    dtype: torch.dtype
-    attention: str
-    provenance: str
-    fingerprint: str
+    facts: SubjectFacts
 
 
 def choose_device(asked: str) -> torch.device:
@@ -63,16 +61,20 @@ def share_cores() -> None:
         torch.set_num_threads(max(1, cores // workers))
 
 
-def load(model: Model, device: str = "auto", dtype: str = "auto") -> Subject:
-    """Load a model and admit it.
+def load(model: Model, weights: str, device: str = "auto", dtype: str = "auto") -> Subject:
+    """Load a model and admit it; ``weights`` is the SHA-256 of its weights.
 
     Code from a checkpoint is never run, and pickled weights are never read. Raises ModelError when the weights are not
-    installed, SubjectError when they are damaged, incomplete or not a causal language model.
+    installed, SubjectError when they are damaged, incomplete, not those registered, or not a causal language model.
     """
     share_cores()
     where = choose_device(device)
     path = model.source.path()
-    fingerprint = _fingerprint(model, path)
+    if isinstance(model.source, Wheel) and weights != model.source.sha256:
+        raise SubjectError(
+            f"{model.name}: {path.name} is not the file that was registered (SHA-256 {weights[:16]}…, expected "
+            f"{model.source.sha256[:16]}…); install it again: {model.source.install}"
+        )
     network, tokenizer = _from_pretrained(model, path, choose_dtype(dtype, where))
     network.requires_grad_(False).eval().to(where)
     anatomy = dissect(network, blocks=model.blocks)
@@ -83,23 +85,16 @@ def load(model: Model, device: str = "auto", dtype: str = "auto") -> Subject:
         anatomy=anatomy,
         tokenizer=tokenizer,
         device=where,
-        dtype=network.dtype,
-        attention=str(getattr(network.config, "_attn_implementation", None) or "unknown"),
-        provenance=_provenance(model, path, network),
-        fingerprint=fingerprint,
+        facts=SubjectFacts(
+            weights=weights,
+            width=anatomy.width,
+            dtype=str(network.dtype).removeprefix("torch."),
+            device=str(where),
+            device_kind=torch.cuda.get_device_name(where) if where.type == "cuda" else f"{where.type} {platform.machine()}",
+            attention=str(getattr(network.config, "_attn_implementation", None) or "unknown"),
+            provenance=_provenance(model, path, network),
+        ),
     )
-
-
-def _fingerprint(model: Model, path: Path) -> str:
-    if isinstance(model.source, Folder):
-        return fingerprints.of_files([path / "config.json", *path.glob("*.safetensors")])
-    found = fingerprints.of_file(path)
-    if isinstance(model.source, Wheel) and found != model.source.sha256:
-        raise SubjectError(
-            f"{model.name}: {path.name} is not the file that was registered (SHA-256 {found[:16]}…, expected "
-            f"{model.source.sha256[:16]}…); install it again: {model.source.install}"
-        )
-    return found
 
 
 def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str) -> tuple[Any, Any]:

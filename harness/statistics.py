@@ -27,7 +27,7 @@ class Figure:
 
     ``value``: scalar or ``(m,)``. ``fit``: ``(G, …)``, one row for each group of calibration windows left out and the
     estimator refitted. ``score``: ``(W, …)``, one row for each evaluation window left out of the score. A figure
-    that is fitted and scored on the same rows has ``fit`` alone.
+    that is fitted and scored on the same rows has ``fit`` alone. ``half``: the figure fitted anew on half the calibration windows.
 
     A smooth function of figures is again a figure: ``r2.map(f)`` applies f to the value and to every replicate, so that
     the interval of a Spearman correlation over blocks knows how the blocks move together.
@@ -36,13 +36,15 @@ class Figure:
     value: Array | float
     fit: Array | None = None
     score: Array | None = None
+    half: Array | float | None = None
 
     def map(self, function: Callable[[Array], float]) -> Figure:
         """Return the figure f(value), each replicate mapped likewise."""
         fit, score = (
             None if rows is None else np.array([function(row) for row in rows], dtype=np.float64) for rows in (self.fit, self.score)
         )
-        return Figure(float(function(np.asarray(self.value))), fit, score)
+        half = None if self.half is None else float(function(np.asarray(self.half)))
+        return Figure(float(function(np.asarray(self.value))), fit, score, half)
 
     def at(self, index: int) -> Figure:
         """Return one component of a vector of figures."""

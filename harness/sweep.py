@@ -2,14 +2,15 @@
 
 Block b runs on all windows, a batch at a time; every visitor sees (h_b, h_{b+1}) of each batch; the batch's h_{b+1} then takes
 the place of its h_b. So one pass serves all blocks and all visitors, nothing upstream of a block runs twice, and memory does
-not grow with the number of blocks.
+not grow with the number of blocks. At a block's end stream and findings can be kept, so that an interrupted sweep goes on there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,8 @@ BATCH = 8
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
+
+State = dict[str, np.ndarray[Any, Any]]
 
 
 class Visitor(Protocol):
@@ -39,6 +42,22 @@ class Visitor(Protocol):
     def end_block(self, block: int) -> None:
         """All splits have passed this block."""
 
+    def state(self) -> State:
+        """Return what has been found up to a block's end, as named arrays."""
+
+    def restore(self, state: State) -> None:
+        """Take up what :meth:`state` returned, exactly."""
+
+
+class Bookmark(Protocol):
+    """Where an unfinished sweep is kept."""
+
+    def load(self) -> tuple[int, State] | None:
+        """Return the block to go on at and the state before it, or None."""
+
+    def save(self, block: int, state: Callable[[], State]) -> None:
+        """Offer the state before ``block``; it is asked for only when it is to be kept."""
+
 
 @torch.inference_mode()
 def sweep(
@@ -47,6 +66,7 @@ def sweep(
     visitors: Sequence[Visitor],
     device: torch.device | str = "cpu",
     progress: Progress = lambda done, total: None,
+    bookmark: Bookmark | None = None,
 ) -> None:
     """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``.
 
@@ -59,8 +79,10 @@ def sweep(
         ids = torch.from_numpy(windows[split][start : start + BATCH]).to(device)
         streams[split, start], calls[split, start] = anatomy.enter(ids)
         _check_finite(streams[split, start], "the embedding")
-    total = len(anatomy.blocks)
-    for block in range(total):
+    total, first = len(anatomy.blocks), 0
+    if bookmark and (found := bookmark.load()):
+        first = _take_up(found, streams, visitors)
+    for block in range(first, total):
         for split in windows:
             for key in (k for k in batches if k[0] == split):
                 before = streams[key]
@@ -73,7 +95,35 @@ def sweep(
                 visitor.end_split(split)
         for visitor in visitors:
             visitor.end_block(block)
+        if bookmark and block + 1 < total:
+            bookmark.save(block + 1, lambda: _put_down(streams, visitors))
         progress(block + 1, total)
+
+
+def moment_device(device: torch.device | str) -> torch.device:
+    """Where moments are accumulated: beside the stream, or on the host for MPS, which has no float64."""
+    asked = torch.device(device)
+    return torch.device("cpu") if asked.type == "mps" else asked
+
+
+def _put_down(streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor]) -> State:
+    """Return streams, byte for byte in their own type, and what every visitor has found."""
+    state: State = {f"stream/{split}/{start}": s.contiguous().cpu().view(torch.uint8).numpy() for (split, start), s in streams.items()}
+    for i, visitor in enumerate(visitors):
+        state |= {f"visitor{i}/{name}": array for name, array in visitor.state().items()}
+    return state
+
+
+def _take_up(found: tuple[int, State], streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor]) -> int:
+    """Put a kept state in the place of the embeddings' and return the block to go on at."""
+    block, state = found
+    for (split, start), stream in streams.items():
+        kept = torch.from_numpy(state[f"stream/{split}/{start}"].copy()).view(stream.dtype)
+        streams[split, start] = kept.view(stream.shape).to(stream.device)
+    for i, visitor in enumerate(visitors):
+        prefix = f"visitor{i}/"
+        visitor.restore({name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)})
+    return block
 
 
 def _check_finite(stream: Tensor, where: str) -> None:

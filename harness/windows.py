@@ -36,12 +36,33 @@ def contiguous(ids: Ids, count: int, size: int, leading: list[int], what: str) -
     Returns ``(count, size) int64``. Raises TextError, with the tokens found and needed, when the text is too short.
     """
     fresh = size - len(leading)
+    _check_length(ids, count, fresh, size, what)
+    return _open(ids[: count * fresh].reshape(count, fresh), leading)
+
+
+def evenly_spaced(ids: Ids, count: int, fewest: int, size: int, leading: list[int], what: str) -> Ids:
+    """Cut ``count`` disjoint windows whose starts are evenly spaced over the whole split.
+
+    A text that is too short for ``count`` gives as many as it holds, and a TextError below ``fewest``. Returns ``(windows, size) int64``.
+    """
+    fresh = size - len(leading)
+    _check_length(ids, fewest, fresh, size, what)
+    count = min(count, len(ids) // fresh)
+    room = len(ids) - fresh
+    starts = [0] if count == 1 else [room * i // (count - 1) for i in range(count)]
+    return _open(np.stack([ids[start : start + fresh] for start in starts]), leading)
+
+
+def _check_length(ids: Ids, count: int, fresh: int, size: int, what: str) -> None:
     needed = count * fresh
     if len(ids) < needed:
         raise TextError(
             f"too little text: {what} has {len(ids):,} tokens, {needed:,} are needed "
             f"({count} windows of {size}); give a longer text by --corpus PATH"
         )
-    body = ids[:needed].reshape(count, fresh)
-    head = np.tile(np.asarray(leading, dtype=np.int64), (count, 1))
+
+
+def _open(body: Ids, leading: list[int]) -> Ids:
+    """Put the leading tokens before every window."""
+    head = np.tile(np.asarray(leading, dtype=np.int64), (len(body), 1))
     return np.concatenate([head, body], axis=1)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
-from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, figure_text, number
+from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, ladder, number, plus_minus
 
 _STYLES = {
     Verdict.HOLDS: "bold green",
@@ -75,11 +75,13 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
     for model, corpus in ledger.pairs:
         here = [row for row in rows if (row.cell.model, row.cell.corpus) == (model, corpus)]
         _print_subject(console, model, corpus, facts)
-        _print_claims(console, here, [c for c in verdicts if (c.model, c.corpus) == (model, corpus)])
+        mine = [c for c in verdicts if (c.model, c.corpus) == (model, corpus)]
+        _print_claims(console, here, mine, ledger.pairs[model, corpus])
         _print_untested(console, here)
         _print_depth(console, here)
     _print_messages(console, rows)
     console.print(Text(_legend(console.width), style="dim"))
+    console.print(Text(_bounds(facts), style="dim"))
     return text.getvalue().strip("\n")
 
 
@@ -93,9 +95,11 @@ def _print_subject(console: Console, model: str, corpus: str, facts: dict[str, A
     if c:
         console.print(f"  text {c['text'][:8]}, {corpus}: {c['edition']}, {c['splitting']}", soft_wrap=True)
         console.print(f"  corpus {c['chosen']}", soft_wrap=True)
+    for what, timing in facts.get("timings", {}).get(f"{model}/{corpus}", {}).items():
+        console.print(f"  {what}: " + ("from the store" if timing["stored"] else f"measured in {timing['seconds']:.0f} s"))
 
 
-def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict]) -> None:
+def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict], n_blocks: int) -> None:
     """Print each claim with its verdict on every judged rung, and below it one line a predicate and rung."""
     for claim in CLAIMS:
         heading = Text(f"\n{claim.label}: {claim.title}", style="bold")
@@ -108,13 +112,10 @@ def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         for name, width, justify in _COLUMNS:
             table.add_column(name, width=width, justify=justify, no_wrap=True)
-        remarks = [
-            remark
-            for predicate in claim.predicates
-            for remark in _add_predicate(
-                table, predicate, [r for r in rows if (r.cell.claim, r.cell.predicate) == (claim.key, predicate.name)]
-            )
-        ]
+        remarks: list[str] = []
+        for predicate in claim.predicates:
+            mine = [r for r in rows if (r.cell.claim, r.cell.predicate) == (claim.key, predicate.name)]
+            remarks += _add_predicate(table, predicate, mine, n_blocks)
         if table.row_count:
             console.print(table)
         for remark in remarks:
@@ -127,7 +128,7 @@ def _why(claim: ClaimVerdict) -> str:
     return f" ({', '.join(claim.decided_by)})" if claim.verdict in (Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.ERROR) else ""
 
 
-def _add_predicate(table: Table, predicate: Predicate, rows: list[Row]) -> list[str]:
+def _add_predicate(table: Table, predicate: Predicate, rows: list[Row], n_blocks: int) -> list[str]:
     """Add one line a rung; of a predicate with a cell for every block, the last block's (the depth plot shows the others).
 
     Returns the remarks to print below, each with its rungs.
@@ -137,7 +138,8 @@ def _add_predicate(table: Table, predicate: Predicate, rows: list[Row]) -> list[
     label = f"{predicate.name}{'' if last is None else f', block {last}'}"
     name = f"  {label}{' *' if any(r.core for r in ran) else ''}"
     remarks: dict[str, list[str]] = {}
-    for row in (r for r in ran if r.cell.block == last):
+    shown = [r for r in ran if r.cell.block == last]
+    for row in shown:
         word = Text(row.verdict.word, style=_STYLES.get(row.verdict, ""))
         value = "" if row.value is None else number(row.value)
         interval = "" if row.low is None or row.high is None else f"[{number(row.low)}, {number(row.high)}]"
@@ -146,7 +148,9 @@ def _add_predicate(table: Table, predicate: Predicate, rows: list[Row]) -> list[
         name = ""
         for remark in (*row.caveats, *filter(None, [row.reason])):
             remarks.setdefault(remark, []).append(row.cell.rung)
-    return [f"{label} · {', '.join(rungs)}: {remark}" for remark, rungs in remarks.items()]
+    sentence = ladder(predicate, shown, n_blocks)
+    moved = [f"{label}: {sentence}"] if sentence else []
+    return moved + [f"{label} · {', '.join(rungs)}: {remark}" for remark, rungs in remarks.items()]
 
 
 def _print_untested(console: Console, rows: list[Row]) -> None:
@@ -172,7 +176,7 @@ def _print_depth(console: Console, rows: list[Row]) -> None:
         return
     console.print(
         Text(
-            "\nR² of every block, with its interval (p paper, h held-out, t typical, s strict; a letter hides those below it)", style="bold"
+            "\nR² of every block ± half its interval (p paper, h held-out, t typical, s strict; a letter hides later ones)", style="bold"
         )
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -188,7 +192,7 @@ def _print_depth(console: Console, rows: list[Row]) -> None:
             if rung in here:
                 place = min(max(here[rung].value or 0.0, 0.0), 1.0)
                 line[round(place * (_PLOT_WIDTH - 1))] = rung[0]
-        table.add_row(str(block), *(figure_text(here[r]) if r in here else "" for r in rungs), "".join(line).rstrip())
+        table.add_row(str(block), *(plus_minus(here[r]) if r in here else "" for r in rungs), "".join(line).rstrip())
     console.print(table)
 
 
@@ -216,3 +220,10 @@ def _legend(width: int) -> str:
         "INCONCLUSIVE: it does not. Margin: how far the interval may move before the verdict changes; negative: how far to a verdict.",
         width,
     )
+
+
+def _bounds(facts: dict[str, Any]) -> str:
+    """Say whether the bounds are those that were fixed before any model was measured."""
+    bounds = facts["bounds"]
+    amended = f"; amended: {'; '.join(bounds['amendments'])}" if bounds["amendments"] else ""
+    return f"Bounds {bounds['sha256'][:8]}, {'as locked' if bounds['locked'] else 'NOT as locked: changed without an amendment'}{amended}."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from claims import CLAIMS, Bound, Claim, Verdict
+from claims import CLAIMS, Bound, Claim, Predicate, Verdict
 from claims.declared import all_predicates
 from harness.protocol import RUNGS
 
@@ -51,6 +51,16 @@ class Row:
     reason: str | None = None
     quick: bool = False
 
+    def judged(self, verdict: Verdict, bound: Bound, margin: float | None, reason: str | None) -> Row:
+        """Return the same figure with a verdict."""
+        return replace(self, verdict=verdict, bound=bound, margin=margin, reason=reason)
+
+    def against(self, bound: Bound) -> Verdict:
+        """Say what a bound makes of the figure: the verdict, or on a rung that carries none, what it would be."""
+        if self.verdict is not Verdict.MEASURED or self.low is None or self.high is None:
+            return self.verdict
+        return bound.judge(self.low, self.high)[0]
+
     def as_json(self) -> dict[str, Any]:
         """Return the row of ``report.json``."""
         bound = None if self.bound is None else {k: getattr(self.bound, k) for k in ("holds", "falsified", "direction")}
@@ -79,6 +89,13 @@ def figure_text(row: Row) -> str:
         return "–"
     interval = "" if row.low is None or row.high is None else f" [{number(row.low)}, {number(row.high)}]"
     return number(row.value) + interval
+
+
+def plus_minus(row: Row) -> str:
+    """Write a figure with half the width of its interval: ``0.926 ±0.012``."""
+    if row.value is None:
+        return "–"
+    return number(row.value) + ("" if row.low is None or row.high is None else f" ±{number((row.high - row.low) / 2)}")
 
 
 def number(value: float) -> str:
@@ -121,11 +138,36 @@ def judge_claim(rows: Iterable[Row]) -> tuple[Verdict, tuple[str, ...]]:
     for decisive in (Verdict.FALSIFIED, Verdict.ERROR, Verdict.UNTESTED):
         if found := tuple(row.cell.predicate for row in core if row.verdict is decisive):
             return decisive, found
+    if all(row.quick for row in core):
+        return Verdict.MEASURED, ()
     applicable = [row for row in core if row.verdict is not Verdict.NOT_APPLICABLE]
     if not applicable:
         return Verdict.NOT_APPLICABLE, tuple(row.cell.predicate for row in core)
     undecided = tuple(row.cell.predicate for row in applicable if row.verdict is not Verdict.HOLDS)
     return (Verdict.INCONCLUSIVE, undecided) if undecided else (Verdict.HOLDS, tuple(row.cell.predicate for row in applicable))
+
+
+def ladder(predicate: Predicate, rows: Iterable[Row], n_blocks: int) -> str | None:
+    """Say in one sentence which control moves the verdict of a predicate, from its rows on one model and corpus.
+
+    Rungs that carry no verdict are read against the bound of ``paper``. None when fewer than two rungs have a figure.
+    """
+    steps: list[tuple[str, Verdict]] = []
+    for row in sorted(rows, key=lambda row: list(RUNGS).index(row.cell.rung)):
+        bound = predicate.judged(row.cell.rung if RUNGS[row.cell.rung].judged else "paper", row.cell.block, n_blocks)
+        if bound is not None and row.value is not None and not row.quick:
+            steps.append((row.cell.rung, row.against(bound)))
+    if len(steps) < 2:
+        return None
+    (first, verdict), *rest = steps
+    moves = []
+    for rung, after in rest:
+        if after is not verdict:
+            moves.append(f"{RUNGS[rung].control} ({rung}) makes it {after.word}")
+        verdict = after
+    if not moves:
+        return f"no control moves it: {verdict.word} from {first} to {steps[-1][0]}"
+    return f"{steps[0][1].word} on {first}; {'; '.join(moves)}"
 
 
 @dataclass

@@ -20,9 +20,8 @@ from fixtures.corpora import CorpusError
 from fixtures.models import ModelError
 from fixtures.naming import printable
 from harness.errors import MeasurementError, SubjectError, TextError
-from harness.protocol import RUNGS
 from harness.statistics import Figure
-from reports import console, report_file
+from reports import console, judgement, report_file
 from reports.ledger import Cell, Ledger, Row, claim_of
 
 CELL = pytest.StashKey[tuple[Cell, Measures, int]]()
@@ -30,6 +29,7 @@ ROW = pytest.StashKey[Row]()
 LEDGER = pytest.StashKey[Ledger]()
 Facts = dict[str, Any]
 FACTS = pytest.StashKey[Facts]()
+DESCRIBE = pytest.StashKey[Callable[[], Facts]]()
 
 _EXPECTED = (ModelError, CorpusError, SubjectError, MeasurementError)
 
@@ -40,37 +40,19 @@ class Judge:
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
 
-    def __call__(self, figure: Figure, *, caveats: tuple[str, ...] = (), note: str | None = None) -> None:
-        """Record a figure. FALSIFIED fails the test, INCONCLUSIVE and NOT APPLICABLE skip it, HOLDS and MEASURED pass."""
-        row = _judge(self._item, figure, caveats, note)
-        self._item.stash[ROW] = row
+    def __call__(self, figure: Figure, *, doubts: tuple[str, ...] = (), caveats: tuple[str, ...] = (), note: str | None = None) -> None:
+        """Record a figure. FALSIFIED fails the test, INCONCLUSIVE and NOT APPLICABLE skip it, HOLDS and MEASURED pass.
+
+        ``doubts`` are caveats that keep a figure from being judged; ``note`` says what it rests on.
+        """
+        item = self._item
+        cell, measures, n_blocks = item.stash[CELL]
+        row = judgement.judge(cell, measures, n_blocks, figure, doubts, caveats, note, item.funcargs["lab"])  # type: ignore[attr-defined]
+        item.stash[ROW] = row
         if row.verdict is Verdict.FALSIFIED:
             pytest.fail(row.message(), pytrace=False)
         if row.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
             pytest.skip(row.message())
-
-
-def _judge(item: pytest.Item, figure: Figure, caveats: tuple[str, ...], note: str | None) -> Row:
-    cell, measures, n_blocks = item.stash[CELL]
-    claim, predicate = measures.claim, measures.predicate
-    core = predicate.is_core(cell.rung, cell.block, n_blocks)
-    if figure.value != figure.value:
-        why = "no figure: the block adds nothing, or all values are equal"
-        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=why)
-    level = claim.level(predicate, cell.rung, cell.block, n_blocks)
-    interval = figure.interval(level, predicate.inside)
-    judged = RUNGS[cell.rung].judged
-    bound = predicate.judged(cell.rung if judged else "paper", cell.block, n_blocks)
-    verdict, margin = Verdict.MEASURED, None
-    reason: str | None = note
-    if bound is not None:
-        outcome, distance = bound.judge(interval.low, interval.high)
-        if judged:
-            verdict, margin = outcome, distance
-        else:
-            would = f"by the bound of paper: {outcome.word}"
-            reason, bound = (f"{would}; {note}" if note else would), None
-    return Row(cell, verdict, predicate.unit, core, interval.value, interval.low, interval.high, level, bound, margin, caveats, reason)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -101,7 +83,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if ROW in item.stash and (call.when == "call" or error is not None):
         carried: Any = report
         carried.claim_row = item.stash[ROW].as_json()
-        carried.claim_facts = item.session.stash.get(FACTS, {})
+        describe = item.stash.get(DESCRIBE, None)
+        carried.claim_facts = describe() if describe else {}
     return report
 
 

@@ -19,8 +19,7 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "nump
 
 def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
     """Describe the subject and the corpus of a laboratory, as sections of the report; ``chosen`` says why this corpus."""
-    subject, corpus = laboratory.subject, laboratory.corpus
-    model = subject.model
+    model, corpus, facts = laboratory.model, laboratory.corpus, laboratory.facts
     return {
         "models": {
             model.name: {
@@ -29,11 +28,7 @@ def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
                 "about": model.about,
                 "licence": model.licence,
                 "source": printable(model.source.path()),
-                "provenance": subject.provenance,
-                "weights": subject.fingerprint,
-                "dtype": str(subject.dtype).removeprefix("torch."),
-                "device": str(subject.device),
-                "attention": subject.attention,
+                **facts.as_dict(),
             }
         },
         "corpora": {

@@ -1,0 +1,50 @@
+"""What claims 2 and 4 say beside a figure of linearity: what it rests on, and what makes it doubtful."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from harness.linearity import Linearity
+from harness.protocol import Protocol
+from harness.statistics import Array
+
+
+class Remarks(TypedDict):
+    """What :class:`reports.plugin.Judge` takes beside a figure."""
+
+    doubts: tuple[str, ...]
+    caveats: tuple[str, ...]
+    note: str | None
+
+
+def remarks(linearity: Linearity, protocol: Protocol, rung: str, block: int | None = None) -> Remarks:
+    """Remark on the figure of a block, or, without one, on a figure over all blocks.
+
+    On ``strict``, too few calibration tokens for the width are a doubt (such a figure is not judged), and a λ at an end of the grid is a
+    caveat. The other rungs have the paper's sizes, whatever those are worth.
+    """
+    a = {
+        name: array[slice(None) if block is None else slice(block, block + 1)]
+        for name, array in linearity.arrays.items()
+        if array.ndim == 1
+    }
+    doubts, caveats = [], []
+    if rung == "strict":
+        fewest, width, fitted = protocol.fewest_tokens_per_width, a["rank"][0], a["fitted"].min()
+        if fitted < fewest * width:
+            doubts.append(f"fitted to {fitted:,.0f} tokens, fewer than {fewest} for each of {width:.0f} dimensions")
+        if edges := int(a["edge"].sum()):
+            where = "λ stands" if block is not None else f"λ of {edges} of {len(a['edge'])} blocks stands"
+            caveats.append(f"{where} at an end of the cross-validation's grid")
+    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=None if block is None else _rests_on(a, rung))
+
+
+def _rests_on(a: dict[str, Array], rung: str) -> str:
+    values = {name: float(array[0]) for name, array in a.items()}
+    if rung == "strict":
+        return (
+            f"λ = {values['penalty']:.1g} tr/d by cross-validation, {values['fitted']:,.0f} tokens fitted, "
+            f"{values['left_out']:.2%} left out as atypical"
+        )
+    kept = f"V_k: k = {values['rank']:.0f}, which caps R² at {values['cap']:.3f}"
+    return f"{kept}; {values['left_out']:.2%} of tokens left out as atypical" if rung == "typical" else kept

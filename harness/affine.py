@@ -1,0 +1,81 @@
+"""Affine ridge maps of full rank, with λ chosen by cross-validation (the ``strict`` rung)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.concurrency import in_parallel
+from harness.moments import Sums
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """The map x ↦ ȳ + (x − x̄) W: ``weight (d, e)``, ``mean_x (d,)``, ``mean_y (e,)``, float64."""
+
+    weight: Tensor
+    mean_x: Tensor
+    mean_y: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map rows ``(…, d)`` to ``(…, e)`` in float64."""
+        return self.mean_y + (x.double() - self.mean_x) @ self.weight
+
+    def squared_error(self, sums: Sums) -> float:
+        """Σ‖y − ŷ‖² on the rows behind ``sums``, which need not be those the map was fitted to."""
+        rest = sums.about(self.mean_x, self.mean_y)
+        return rest.energy + float((self.weight * (rest.xx @ self.weight - 2 * rest.xy)).sum())
+
+    def baseline(self, sums: Sums) -> float:
+        """Σ‖y − ȳ‖² on the rows behind ``sums``, ȳ the mean of the rows the map was fitted to."""
+        spread = sums.yy.diagonal().sum() - 2 * self.mean_y @ sums.y + sums.n * self.mean_y @ self.mean_y
+        return float(spread)
+
+
+def scale(sums: Sums) -> float:
+    """tr(XcᵀXc)/d about the mean of the rows: what λ is measured in."""
+    return float((sums.xx.diagonal() - sums.x.square() / sums.n).mean())
+
+
+def fit(sums: Sums, lam: float) -> AffineMap:
+    """Solve argmin_W ‖Yc − Xc W‖²_F + λ‖W‖²_F, X and Y centred on their means; the intercept is not penalised.
+
+    Raises torch.linalg.LinAlgError when XcᵀXc + λI is not positive definite.
+    """
+    mean_x, mean_y = sums.x / sums.n, sums.y / sums.n
+    centred = sums.about(mean_x, mean_y)
+    system = centred.xx
+    system.diagonal().add_(lam)
+    return AffineMap(torch.cholesky_solve(centred.xy, torch.linalg.cholesky(system)), mean_x, mean_y)
+
+
+def cross_validated_errors(folds: Sequence[Sums], penalties: Sequence[float], device: torch.device) -> Tensor:
+    """Return the held-out squared error of every λ, summed over folds: ``(penalties,)`` float64.
+
+    Each fold is left out in turn; λ = penalty · tr(XcᵀXc)/d of the rows that are left. One eigendecomposition a fold serves all λ: with
+    XcᵀXc = QΛQᵀ and G = QᵀXcᵀYc, the error on the fold's rows (x, y about the training means) is
+    ‖y‖² − 2 Σ_i D_i (GHᵀ)_ii + Σ_ik D_i D_k (GGᵀ)_ik (Qᵀ(xᵀx)Q)_ik, with D = 1/(Λ + λ), H = Qᵀxᵀy.
+    """
+    total = folds[0]
+    for other in folds[1:]:
+        total = total + other
+
+    def errors(fold: Sums) -> Tensor:
+        train = total - fold
+        mean_x, mean_y = train.x / train.n, train.y / train.n
+        centred, held = train.about(mean_x, mean_y), fold.about(mean_x, mean_y)
+        values, q = torch.linalg.eigh(centred.xx)
+        g, h = q.T @ centred.xy, q.T @ held.xy
+        linear = (g * h).sum(1)
+        quadratic = (q.T @ held.xx @ q) * (g @ g.T)
+        unit = float(centred.xx.diagonal().mean())
+        found = []
+        for penalty in penalties:
+            d = 1 / (values.clamp_min(0) + penalty * unit)
+            found.append(held.yy.diagonal().sum() - 2 * d @ linear + d @ quadratic @ d)
+        return torch.stack(found)
+
+    return torch.stack(in_parallel(errors, folds, device)).sum(0)

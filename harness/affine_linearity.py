@@ -1,0 +1,112 @@
+"""Linearity by affine full-rank maps with cross-validated ridge, on typical tokens: the rung ``strict``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness import affine
+from harness.concurrency import in_parallel
+from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack
+from harness.moments import Moments, Sums
+from harness.protocol import Protocol
+from harness.solving import names_the_block
+from harness.statistics import Array
+from harness.sweep import moment_device
+from harness.typical import typical
+
+
+class AffineLinearity:
+    """Visitor: λ by cross-validation, the map, its refits without each group and on half the groups; scored on typical tokens."""
+
+    def __init__(self, calibration: int, evaluation: int, width: int, protocol: Protocol, device: torch.device | str) -> None:
+        self._protocol, self._width, self._device = protocol, width, moment_device(device)
+        self._group = contiguous_groups(calibration, protocol.groups)
+        self._evaluation = evaluation
+        self.blocks: list[dict[str, Array]] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        d = self._width
+        self._fitted, self._scored = Moments(self._protocol.groups, d, d, self._device), Moments(1, d, d, self._device)
+        self._error, self._energy = np.zeros(self._evaluation), np.zeros(self._evaluation)
+        self._tokens = 0
+
+    def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
+        """Accumulate the typical tokens of a batch; evaluation windows are also scored one by one."""
+        mask = typical(before, after, self._protocol.typical_factor).to(self._device)
+        x = before.to(self._device).double()
+        y = after.to(self._device).double() - x  # in float64, or what is added to a large stream would be lost
+        if split == CALIBRATION:
+            for i in range(len(x)):
+                self._fitted.add(self._group[first + i], x[i][mask[i]], y[i][mask[i]])
+            return
+        self._tokens += mask.numel()
+        self._scored.add(0, x[mask], y[mask])
+        windows = slice(first, first + len(x))
+        self._error[windows] = ((y - self._map(x)).square().sum(-1) * mask).sum(1).cpu()
+        self._energy[windows] = ((y - self._map.mean_y).square().sum(-1) * mask).sum(1).cpu()
+
+    def end_split(self, split: str) -> None:
+        """Choose λ and fit once the calibration windows have passed."""
+        if split == CALIBRATION:
+            with names_the_block(len(self.blocks)):
+                self._penalty, self._edge = self._choose(list(range(self._fitted.groups)))
+                total = self._fitted.total()
+                self._lam = self._penalty * affine.scale(total)
+                self._map, self._count = affine.fit(total, self._lam), total.n
+
+    def end_block(self, block: int) -> None:
+        """Refit without each group (λ frozen) and on every second group (λ chosen anew), score, and drop the moments."""
+        scored, total = self._scored.total(), self._fitted.total()
+
+        def refit(group: int) -> float:
+            with names_the_block(block):
+                return _r2(affine.fit(total - self._fitted.group(group), self._lam), scored)
+
+        fit = np.array(in_parallel(refit, range(self._fitted.groups), self._device))
+        every_second = list(range(0, self._fitted.groups, 2))
+        with names_the_block(block):
+            penalty, _ = self._choose(every_second)
+            half = self._fitted.total(every_second)
+            on_half = _r2(affine.fit(half, penalty * affine.scale(half)), scored)
+        single = {
+            "value": share(self._error.sum(), self._energy.sum()),
+            "half": on_half,
+            "rank": self._width,
+            "cap": 1.0,
+            "penalty": self._penalty,
+            "edge": float(self._edge),
+            "fitted": self._count,
+            "left_out": 1 - scored.n / self._tokens,
+        }
+        found = {name: np.array(value, dtype=np.float64) for name, value in single.items()}
+        self.blocks.append({**found, "fit": fit, "score": scored_without(self._error, self._energy)})
+        self._reset()
+
+    def _choose(self, groups: list[int]) -> tuple[float, bool]:
+        """Return the penalty with the least cross-validated error, and whether it stands at an end of the grid."""
+        grid = self._protocol.penalties()
+        folds = min(self._protocol.folds, len(groups))
+        members = [[g for i, g in enumerate(groups) if i * folds // len(groups) == fold] for fold in range(folds)]
+        errors = affine.cross_validated_errors([self._fitted.total(m) for m in members], grid, self._device)
+        best = int(errors.argmin())
+        return grid[best], best in (0, len(grid) - 1)
+
+    def state(self) -> dict[str, Array]:
+        """Return what has been found so far, for a checkpoint."""
+        return {f"{b}/{name}": array for b, arrays in enumerate(self.blocks) for name, array in arrays.items()}
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take up what a checkpoint held."""
+        count = 1 + max(int(key.split("/")[0]) for key in state)
+        self.blocks = [{name: state[f"{b}/{name}"] for name in Linearity.NAMES} for b in range(count)]
+
+    def result(self) -> dict[str, Linearity]:
+        """Return the linearity of the one rung."""
+        return {"strict": stack(self.blocks)}
+
+
+def _r2(fitted: affine.AffineMap, scored: Sums) -> float:
+    return share(fitted.squared_error(scored), fitted.baseline(scored))

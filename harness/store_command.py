@@ -1,0 +1,85 @@
+"""``python -m harness.store``: look at, verify and prune the store."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fixtures.naming import printable
+from harness.store import Store, default_folder, read
+
+_DAY = 86400.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of ``ls``, ``verify``, ``prune``; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness.store", description="The store of measurements.")
+    parser.add_argument("--store", type=Path, default=None, metavar="DIR", help="default: CLAIMS_STORE, else the platform's cache folder")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ls", help="list entries with what they measure, size and age")
+    commands.add_parser("verify", help="read every entry; exit code 1 when one is damaged")
+    prune = commands.add_parser("prune", help="remove damaged entries, those set aside, and unfinished sweeps")
+    prune.add_argument("--older-than", type=float, metavar="DAYS", help="also entries older than this")
+    prune.add_argument("--all", action="store_true", help="everything")
+    given = parser.parse_args(arguments)
+    folder = given.store or default_folder()
+    if not folder.is_dir():
+        print(f"no store at {printable(folder)}", file=sys.stderr)
+        return 4
+    store = Store(folder)
+    if given.command == "prune":
+        return _prune(store, given.older_than, given.all)
+    return _list(store, verify=given.command == "verify")
+
+
+def _entries(store: Store) -> Iterator[tuple[Path, int, float, dict[str, Any], dict[str, Any], str]]:
+    """Yield file, size, age in days, key, notes and the fault of every entry."""
+    for file in store.entries():
+        try:
+            stat = file.stat()
+            key, record = read(file)
+            yield file, stat.st_size, (time.time() - stat.st_mtime) / _DAY, key, dict(record.notes), ""
+        except FileNotFoundError:  # Another process replaced or dropped it.
+            continue
+        except (OSError, ValueError) as error:
+            yield file, stat.st_size, (time.time() - stat.st_mtime) / _DAY, {}, {}, str(error).splitlines()[0]
+
+
+def _list(store: Store, verify: bool) -> int:
+    total = count = bad = 0
+    for file, size, age, key, notes, fault in _entries(store):
+        total, count, bad = total + size, count + 1, bad + bool(fault)
+        if fault:
+            print(f"{file.name[:16]}  {_size(size):>10}  DAMAGED: {printable(fault)}")
+        elif not verify:
+            what = f"{key.get('measurement', '?')}{' (unfinished)' if key.get('unfinished') else ''}"
+            subject = " · ".join(str(notes[name]) for name in ("model", "corpus") if name in notes)
+            print(f"{file.name[:16]}  {_size(size):>10}  {age:5.1f} days  {printable(what)}  {printable(subject)}")
+    aside = store.set_aside()
+    print(f"{count} entries, {_size(total)}, {bad} damaged, {len(aside)} set aside, in {printable(store.folder)}")
+    return int(bad > 0)
+
+
+def _prune(store: Store, older_than: float | None, everything: bool) -> int:
+    removed = freed = 0
+    doomed = [(file, file.stat().st_size) for file in store.set_aside()]
+    for file, size, age, key, _, fault in _entries(store):
+        if everything or fault or key.get("unfinished") or (older_than is not None and age > older_than):
+            doomed.append((file, size))
+    for file, size in doomed:
+        file.unlink(missing_ok=True)
+        removed, freed = removed + 1, freed + size
+    print(f"removed {removed} files, {_size(freed)}")
+    return 0
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
