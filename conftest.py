@@ -11,10 +11,11 @@ import pytest
 from claims import CLAIMS, lock
 from claims.claim import Measures
 from fixtures import CORPORA, DEFAULT_MODEL, MODELS, Corpus, CorpusError, Model, ModelError, model_at
-from fixtures.corpora import choose
+from fixtures.corpora import NoTextError, choose
 from fixtures.naming import did_you_mean, printable
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store, default_folder
+from harness.subject import DEVICES, EXPECTED_DEVICES
 from reports import plugin, provenance, report_file
 from reports.ledger import Cell, Ledger
 
@@ -80,20 +81,30 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         models = _models(config)
         corpora = [choose(given) for given in dict.fromkeys(option.corpus or ["auto"])]
+    except NoTextError as error:
+        p = Protocol()
+        windows = p.calibration_windows + p.evaluation_windows
+        raise pytest.UsageError(f"{error}; found 0 tokens, {windows * p.window:,} are needed ({windows} windows of {p.window})") from None
     except (ModelError, CorpusError) as error:
         raise pytest.UsageError(str(error)) from None
+    if not DEVICES.fullmatch(option.device):
+        raise pytest.UsageError(f"--device {printable(option.device)}: no such device; expected {EXPECTED_DEVICES}")
     for kind, found in (("model", [m.name for m in models]), ("corpus", [c.name for c, _ in corpora])):
         if twice := {name for name in found if found.count(name) > 1}:
             raise pytest.UsageError(f"--{kind}: given twice: {', '.join(sorted(twice))}")
     for model in models:
         for line in (f"{model.name}: {model.about}", f"{model.family}_family: models of the {model.family} family"):
             config.addinivalue_line("markers", line)
-    report = Path(option.report).expanduser().absolute()
+    try:
+        report = Path(option.report).expanduser().resolve()
+        folder = _store_folder(config)
+    except (ValueError, RuntimeError) as error:
+        raise pytest.UsageError(f"--report or --store: not a path ({printable(error)})") from None
     if why := report_file.why_not_writable(report):
         raise pytest.UsageError(f"--report {printable(option.report)}: cannot be written, {why}")
     if option.store and option.no_store:
         raise pytest.UsageError("--store and --no-store exclude one another")
-    if (folder := _store_folder(config)) is not None and folder.exists() and not folder.is_dir():
+    if folder is not None and folder.exists() and not folder.is_dir():
         raise pytest.UsageError(f"--store {printable(folder)}: not a folder")
     protocol = Protocol(seed=option.seed)
     if option.quick:
@@ -128,9 +139,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 names = [model.name, f"{model.family}_family", claim.marker, rung]
                 names += ["core"] if predicate.is_core(rung, block, model.n_blocks) else []
                 cell = Cell(model.name, corpus.name, claim.key, predicate.name, rung, block)
-                ident = f"{model.name}-{corpus.name}-{rung}" + ("" if block is None else f"-block{block}")
                 marks = [getattr(pytest.mark, name) for name in dict.fromkeys(names)]
-                params.append(pytest.param((cell, measures, model, corpus), id=ident, marks=marks))
+                params.append(pytest.param((cell, measures, model, corpus), id=cell.ident, marks=marks))
     metafunc.parametrize("cell", params, indirect=True)
 
 

@@ -9,7 +9,7 @@ from harness.statistics import kendall_with_depth, spearman_with_depth
 def test_linearity_rises_with_depth(rung, lab, verdict):
     """Spearman's correlation of R² with depth, over all blocks."""
     linearity = lab.linearity(rung)
-    verdict(linearity.r2.map(spearman_with_depth), **remarks(linearity, lab.protocol, rung))
+    verdict(linearity.r2.map(spearman_with_depth), **remarks(linearity, lab.protocol, rung, ordered=True))
 
 
 @CLAIM.predicate("depth_gain")
@@ -23,4 +23,4 @@ def test_the_last_block_is_more_linear_than_the_first(rung, lab, verdict):
 def test_linearity_never_falls(rung, lab, verdict):
     """Kendall's τ of R² with depth: the paper calls the rise monotonic and shows five blocks of 32."""
     linearity = lab.linearity(rung)
-    verdict(linearity.r2.map(kendall_with_depth), **remarks(linearity, lab.protocol, rung))
+    verdict(linearity.r2.map(kendall_with_depth), **remarks(linearity, lab.protocol, rung, ordered=True))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TypedDict
+
+import numpy as np
 
 from harness.linearity import Linearity
 from harness.protocol import Protocol
-from harness.statistics import Array
+from harness.statistics import Array, jackknife_error
 
 
 class Remarks(TypedDict):
@@ -17,11 +21,11 @@ class Remarks(TypedDict):
     note: str | None
 
 
-def remarks(linearity: Linearity, protocol: Protocol, rung: str, block: int | None = None) -> Remarks:
+def remarks(linearity: Linearity, protocol: Protocol, rung: str, block: int | None = None, ordered: bool = False) -> Remarks:
     """Remark on the figure of a block, or, without one, on a figure over all blocks.
 
     On ``strict``, too few calibration tokens for the width are a doubt (such a figure is not judged), and a λ at an end of the grid is a
-    caveat. The other rungs have the paper's sizes, whatever those are worth.
+    caveat. ``ordered``: the figure is a rank correlation over blocks. The other rungs have the paper's sizes, whatever those are worth.
     """
     a = {
         name: array[slice(None) if block is None else slice(block, block + 1)]
@@ -36,7 +40,28 @@ def remarks(linearity: Linearity, protocol: Protocol, rung: str, block: int | No
         if edges := int(a["edge"].sum()):
             where = "λ stands" if block is not None else f"λ of {edges} of {len(a['edge'])} blocks stands"
             caveats.append(f"{where} at an end of the cross-validation's grid")
+    if ordered and (caveat := order_caveat(linearity)):
+        caveats.append(caveat)
     return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=None if block is None else _rests_on(a, rung))
+
+
+def order_caveat(linearity: Linearity) -> str | None:
+    """Say how many pairs of blocks are within noise of one another, when some are.
+
+    Noise in R² swaps such pairs, which pulls a rank correlation with depth towards zero and lets its jackknife interval, which is
+    centred on the noisy figure, miss the true one (tests/README.md shows by how much).
+    """
+    figure = linearity.r2
+    parts = [rows for rows in (figure.fit, figure.score) if rows is not None]
+    values = np.asarray(figure.value)
+    near = total = 0
+    for i, j in itertools.combinations(range(len(values)), 2):
+        error = math.sqrt(sum(jackknife_error(rows[:, j] - rows[:, i]) ** 2 for rows in parts))
+        near += bool(abs(values[j] - values[i]) < 2 * error)
+        total += 1
+    if not near:
+        return None
+    return f"{near / total:.0%} of pairs of blocks are within 2 standard errors of one another, which pulls the correlation towards 0"
 
 
 def _rests_on(a: dict[str, Array], rung: str) -> str:

@@ -48,7 +48,14 @@ class Anatomy:
     head: nn.Module
     width: int
     _yields_tuple: list[bool]
+    _in_place: bool = False
     _calls: dict[tuple[int, ...], list[Call]] = field(default_factory=dict)
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the token embedding."""
+        weight: Any = self.embedding.weight
+        return int(weight.shape[0])
 
     def attention(self, block: int) -> nn.Module:
         """Return the attention of a block: its one child that is named attention and holds weight matrices."""
@@ -91,7 +98,9 @@ class Anatomy:
         return first[0], self._interned(tuple(ids.shape), calls)
 
     def run(self, block: int, hidden: Tensor, call: Call) -> Tensor:
-        """Run one block on h_b ``(windows, tokens, d)``; returns h_{b+1}."""
+        """Run one block on h_b ``(windows, tokens, d)``, which is left as it is; returns h_{b+1}."""
+        if self._in_place:
+            hidden = hidden.clone()
         if call.keyword is None:
             out = self.blocks[block](hidden, *call.args, **call.kwargs)
         else:
@@ -101,7 +110,7 @@ class Anatomy:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits ``(…, vocabulary)`` of h_B ``(…, d)``: norm, head, scale and soft-cap."""
-        return _finish(self.head(self.norm(hidden)), self.model)
+        return finish(self.head(self.norm(hidden)), self.model)
 
     def _interned(self, shape: tuple[int, ...], calls: list[Call]) -> list[Call]:
         """Reuse equal masks and tables, so that they are held once and not once a batch."""
@@ -144,7 +153,7 @@ def _patched(blocks: list[nn.Module], stub: Callable[[int], Callable[..., Any]])
                 block.__dict__["forward"] = old
 
 
-def _finish(logits: Tensor, model: Any) -> Tensor:
+def finish(logits: Tensor, model: Any) -> Tensor:
     """Apply what configs state about logits: a factor (Cohere), a divisor (Granite), a soft-cap (Gemma 2)."""
     config = model.config.get_text_config()
     if (factor := getattr(config, "logit_scale", None)) is not None:

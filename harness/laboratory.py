@@ -14,6 +14,7 @@ from fixtures.corpora import Corpus, Splits
 from fixtures.models import Model
 from harness import windows
 from harness.bookmark import StoreBookmark
+from harness.errors import SubjectError
 from harness.fingerprints import Memory
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
@@ -43,6 +44,7 @@ class Laboratory:
         self._bench = bench
         self._linearity: dict[str, dict[str, Linearity]] = {}
         self._windows: dict[str, Windows] = {}
+        self._failed: dict[str, Exception] = {}
 
     @cached_property
     def splits(self) -> Splits:
@@ -69,14 +71,21 @@ class Laboratory:
             if found is None:
                 found = self._cut(plan)
                 self._bench.store.put(key, Record(found, self._names()))
+            self._check_fit(found)
             self._windows[kind] = found
         return self._windows[kind]
 
     def linearity(self, rung: str) -> Linearity:
         """Linearity of every block on a rung; one sweep serves ``paper``, ``held-out`` and ``typical``, another ``strict``."""
         kind = AFFINE if rung == "strict" else RANK
+        if kind in self._failed:
+            raise self._failed[kind]
         if kind not in self._linearity:
-            self._linearity[kind] = self._measure(kind)
+            try:
+                self._linearity[kind] = self._measure(kind)
+            except Exception as error:  # It would fail again for every cell, at the same cost.
+                self._failed[kind] = error
+                raise
         return self._linearity[kind][rung]
 
     def sizes(self, rung: str) -> dict[str, int]:
@@ -134,6 +143,15 @@ class Laboratory:
             else:
                 cut[split] = windows.evenly_spaced(ids, count, plan["fewest"][i], size, leading, what)
         return cut
+
+    def _check_fit(self, found: Windows) -> None:
+        """Refuse a tokenizer or a context that does not belong to the model, before it fails somewhere inside."""
+        facts, size = self.facts, self.protocol.window
+        largest = max(int(ids.max()) for ids in found.values())
+        if largest >= facts.vocabulary:
+            raise SubjectError(f"{self.model.name}: the tokenizer yields token {largest}, the embedding has {facts.vocabulary} rows")
+        if 0 < facts.context < size:
+            raise SubjectError(f"{self.model.name}: takes {facts.context} positions, a window of the protocol has {size}")
 
     def _names(self) -> dict[str, str]:
         return {"model": self.model.name, "corpus": self.corpus.name}

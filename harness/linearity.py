@@ -22,10 +22,18 @@ class Linearity:
     R² = 1 − ‖Δ − Δ̂‖²_F / ‖Δ‖²_F with Δ_b = h_{b+1} − h_b; at most 1, negative where the map does worse than predicting zero (on
     ``strict``: than predicting the calibration mean, about which its ‖Δ‖² is taken).
 
-    ``value (B)``; ``fit (G, B)``: refitted without each group of calibration windows; ``score (W, B)``: scored without each evaluation
-    window; ``half (B)``: refitted on every second group; ``rank (B)``: k; ``cap (B)``: share of ‖Δ‖² inside span(V_k), the
-    most that R² can be in sample; ``penalty (B)``: λ over tr/d; ``edge (B)``: 1 where cross-validation chose an end of its grid; ``fitted (B)``:
-    calibration tokens used; ``left_out (B)``: share of scoring tokens that are not typical. NaN where a rung has no such thing.
+    - ``value (B)``
+    - ``fit (G, B)``: refitted without each group of calibration windows
+    - ``score (W, B)``: scored without each evaluation window
+    - ``half (B)``: refitted on every second group
+    - ``rank (B)``: k
+    - ``cap (B)``: share of ‖Δ‖² inside span(V_k), the most that R² can be in sample
+    - ``penalty (B)``: λ over tr/d
+    - ``edge (B)``: 1 where cross-validation chose an end of its grid
+    - ``fitted (B)``: calibration tokens used
+    - ``left_out (B)``: share of the scoring tokens that are not typical
+
+    NaN where a rung has no such thing.
     """
 
     arrays: Mapping[str, Array]

@@ -16,7 +16,7 @@ from fixtures.naming import printable
 from harness.admission import dissect
 from harness.anatomy import Anatomy
 from harness.errors import SubjectError
-from harness.subject import SubjectFacts
+from harness.subject import DEVICES, EXPECTED_DEVICES, SubjectFacts
 
 _UNQUANTISED = {"F32", "F16", "BF16", "F64"}
 
@@ -34,13 +34,12 @@ class Subject:
 
 def choose_device(asked: str) -> torch.device:
     """Resolve ``--device``: ``auto`` takes cuda, then mps, then cpu. Raises SubjectError for one that is absent."""
+    if not DEVICES.fullmatch(asked):
+        raise SubjectError(f"--device {printable(asked)}: no such device; expected {EXPECTED_DEVICES}")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if asked == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    try:
-        device = torch.device(asked)
-    except RuntimeError:
-        raise SubjectError(f"--device {printable(asked)}: no such device; expected auto, cpu, cuda, cuda:N or mps") from None
+    device = torch.device(asked)
     if (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (device.type == "mps" and not mps):
         raise SubjectError(f"--device {asked}: this machine has no such device (this torch: {torch.__version__}); try --device cpu")
     return device
@@ -88,6 +87,8 @@ def load(model: Model, weights: str, device: str = "auto", dtype: str = "auto") 
         facts=SubjectFacts(
             weights=weights,
             width=anatomy.width,
+            vocabulary=anatomy.vocabulary,
+            context=int(getattr(network.config.get_text_config(), "max_position_embeddings", 0) or 0),
             dtype=str(network.dtype).removeprefix("torch."),
             device=str(where),
             device_kind=torch.cuda.get_device_name(where) if where.type == "cuda" else f"{where.type} {platform.machine()}",
@@ -116,6 +117,8 @@ def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str) -> tupl
                 f"{model.name}: the checkpoint does not fill the model ({len(loading[kind])} {kind.replace('_', ' ')}: "
                 f"{examples}); the gaps would hold random weights"
             )
+    if not tokenizer("a b c", add_special_tokens=False)["input_ids"]:
+        raise SubjectError(f"{model.name}: the tokenizer yields no tokens; expected tokenizer.json or its like in {printable(path)}")
     return network, tokenizer
 
 

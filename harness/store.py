@@ -132,7 +132,7 @@ def encode(key: Key, record: Record) -> bytes:
     """Return the bytes of an entry."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in record.arrays.items()} or {"empty": np.zeros(0)}
+    arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()} or {"empty": np.zeros(0)}
     header = {"format": FORMAT, "key": _canonical(key), "notes": _canonical(record.notes)}
     return save(arrays, metadata={**header, "digest": _digest(header, arrays)})
 
@@ -164,7 +164,7 @@ def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray[Any, Any]
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -13,27 +14,22 @@ from typing import Any
 from fixtures.models import Folder, Model
 from harness import fingerprints
 
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-)
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+EXPECTED_DEVICES = "auto, cpu, mps, cuda or cuda:N"
 
 
 @dataclass(frozen=True)
 class SubjectFacts:
     """How a model turned out when it was loaded: everything that keys and reports need of it.
 
-    ``weights``: SHA-256 of the weights. ``device`` as torch names it, ``device_kind`` the model of accelerator or processor architecture.
+    ``weights``: SHA-256 of the weights. ``vocabulary``: rows of the token embedding. ``context``: most positions, 0 when not stated.
+    ``device`` as torch names it, ``device_kind`` the model of accelerator or processor architecture.
     """
 
     weights: str
     width: int
+    vocabulary: int
+    context: int
     dtype: str
     device: str
     device_kind: str
@@ -50,7 +46,7 @@ class SubjectFacts:
         if set(notes) != set(cls.__dataclass_fields__):
             raise ValueError("not the facts of a subject")
         for name, value in notes.items():
-            if not isinstance(value, int if name == "width" else str):
+            if not isinstance(value, int if name in ("width", "vocabulary", "context") else str):
                 raise ValueError(f"{name} is a {type(value).__name__}")
         return cls(**notes)
 
@@ -65,7 +61,7 @@ def weights_fingerprint(model: Model, path: Path, memory: fingerprints.Memory) -
 def tokenizer_fingerprint(model: Model, path: Path, memory: fingerprints.Memory) -> str:
     """SHA-256 over the files a tokenizer is built from; a GGUF file holds its own."""
     if isinstance(model.source, Folder):
-        return fingerprints.of_files([path / name for name in _TOKENIZER_FILES if (path / name).is_file()], memory)
+        return fingerprints.of_files(model.source.tokenizer_files(), memory)
     return memory.of_file(path)
 
 

@@ -161,7 +161,7 @@ def _print_untested(console: Console, rows: list[Row]) -> None:
             rungs = missing.setdefault(row.reason, {}).setdefault(row.cell.predicate, [])
             if row.cell.rung not in rungs:
                 rungs.append(row.cell.rung)
-    ran = {row.cell.predicate for row in rows if row.verdict is not Verdict.UNTESTED}
+    ran = {row.cell.predicate for row in rows if row.verdict is not Verdict.UNTESTED or row.reason not in UNRUN}
     for reason, predicates in missing.items():
         names = ", ".join(f"{p} on {' and '.join(rungs)}" if p in ran else p for p, rungs in predicates.items())
         console.print()
@@ -175,9 +175,7 @@ def _print_depth(console: Console, rows: list[Row]) -> None:
     if not rungs:
         return
     console.print(
-        Text(
-            "\nR² of every block ± half its interval (p paper, h held-out, t typical, s strict; a letter hides later ones)", style="bold"
-        )
+        Text("\nR² of every block ± half its interval (p paper, h held-out, t typical, s strict; a letter hides later ones)", style="bold")
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("block", justify="right")
@@ -215,9 +213,10 @@ def _legend(width: int) -> str:
     rungs = "; ".join(f"{rung.name}: {rung.summary}" for rung in RUNGS.values())
     return "\n" + textwrap.fill(
         f"Rungs, each with one control more: {rungs}. paper and strict carry verdicts; the others are measured, so that a reader sees "
-        "which control moves one. * core: the claim stands or falls with it. Intervals: delete-one jackknife, at a level that keeps 95% "
-        "over all core cells of a claim on a rung, or over all blocks. HOLDS, FALSIFIED: the whole interval lies beyond that bound; "
-        "INCONCLUSIVE: it does not. Margin: how far the interval may move before the verdict changes; negative: how far to a verdict.",
+        "which control moves one. * core: the claim stands or falls with it. Intervals: delete-one jackknife, at 95% for all core cells "
+        "of a claim on a rung together, at 95% for the rows of all blocks together, at 95% for each of the rest. HOLDS, FALSIFIED: the "
+        "whole interval lies beyond that bound; INCONCLUSIVE: it does not. Margin: how far the interval may move before the verdict "
+        "changes; negative: how far to a verdict.",
         width,
     )
 

@@ -48,6 +48,9 @@ def judge(
     if figure.half is not None and not abs(float(figure.half) - value) <= _HALF_SAMPLE_CHANGE:
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half):.3f}, a change above {_HALF_SAMPLE_CHANGE}")
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        why = "no interval: with some group or window left out there is nothing to explain"
+        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=why, quick=quick)
     row = Row(
         cell,
         Verdict.MEASURED,

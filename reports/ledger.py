@@ -12,8 +12,8 @@ from harness.protocol import RUNGS
 
 SCHEMA = 1
 
-_NOT_SELECTED, _NO_MEASUREMENT = "not selected", "this version has no measurement of it"
-UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT)
+_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no measurement of it", "selected, but the session ended early"
+UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
 
 
@@ -27,6 +27,11 @@ class Cell:
     predicate: str
     rung: str
     block: int | None = None
+
+    @property
+    def ident(self) -> str:
+        """The cell in a test's id: ``r2-smollm2-pydocs-paper-block29``."""
+        return f"{self.predicate}-{self.model}-{self.corpus}-{self.rung}" + ("" if self.block is None else f"-block{self.block}")
 
     def place(self) -> str:
         """Say where: ``smollm2/block 29 · wikitext-2 · strict``."""
@@ -142,7 +147,7 @@ def judge_claim(rows: Iterable[Row]) -> tuple[Verdict, tuple[str, ...]]:
         return Verdict.MEASURED, ()
     applicable = [row for row in core if row.verdict is not Verdict.NOT_APPLICABLE]
     if not applicable:
-        return Verdict.NOT_APPLICABLE, tuple(row.cell.predicate for row in core)
+        return Verdict.INCONCLUSIVE, tuple(row.cell.predicate for row in core)
     undecided = tuple(row.cell.predicate for row in applicable if row.verdict is not Verdict.HOLDS)
     return (Verdict.INCONCLUSIVE, undecided) if undecided else (Verdict.HOLDS, tuple(row.cell.predicate for row in applicable))
 
@@ -177,6 +182,8 @@ class Ledger:
     pairs: dict[tuple[str, str], int]
     measurable: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """(claim marker, predicate) → rungs for which this version has a measurement."""
+    selected: set[str] = field(default_factory=set)
+    """Identifiers of the cells that the session set out to test."""
     rows: dict[Cell, Row] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
@@ -191,7 +198,7 @@ class Ledger:
                 can = self.measurable.get((claim.marker, predicate.name), set())
                 for rung, block in predicate.cells(n_blocks):
                     cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
-                    why = _NOT_SELECTED if rung in can else _NO_MEASUREMENT
+                    why = _STOPPED if cell.ident in self.selected else _NOT_SELECTED if rung in can else _NO_MEASUREMENT
                     complete.append(
                         self.rows.get(cell)
                         or Row(
@@ -216,10 +223,12 @@ class Ledger:
         return judged
 
     def exit_code(self, falsified_fails: bool) -> int:
-        """0 nothing falsified; 1 a cell falsified; 6 an ERROR, whatever else."""
+        """0 all selected cells measured, none falsified; 1 a cell falsified; 6 an ERROR, whatever else, or cells that did not run."""
         verdicts = {row.verdict for row in self.rows.values()}
         if Verdict.ERROR in verdicts:
             return 6
+        if self.selected - {cell.ident for cell in self.rows}:
+            return 1 if falsified_fails and Verdict.FALSIFIED in verdicts else 6
         if Verdict.UNTESTED in verdicts:
             return 4
         return int(falsified_fails and Verdict.FALSIFIED in verdicts)

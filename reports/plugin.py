@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if CELL not in item.stash or call.when == "teardown":
         return report
     error = call.excinfo.value if call.excinfo else None
+    if error is None and call.when == "call" and ROW not in item.stash:
+        error = MeasurementError("the test ended without a figure")
+        report.outcome = "failed"
     if error is not None and ROW not in item.stash:
         row = _failure(item, error)
         item.stash[ROW] = row
@@ -137,6 +140,19 @@ class Recorder:
         ledger.add(Row.from_json(carried, bound))
         _merge(self._facts, getattr(report, "claim_facts", {}))
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note what this session set out to test."""
+        self._select(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Note it from the workers, which collect in its place."""
+        self._select(ids)
+
+    def _select(self, ids: Iterable[str]) -> None:
+        tests = (ident for ident in ids if "claim_" in ident and ident.endswith("]"))
+        self._config.stash[LEDGER].selected |= {ident[ident.index("[") + 1 : -1] for ident in tests}
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the report, whatever ended the session, and settle the exit code."""
@@ -149,9 +165,10 @@ class Recorder:
         self._facts = facts
         try:
             report_file.write(self._file, report_file.contents(ledger, facts))
-            self._note = f"report: {self._file}"
-        except OSError as error:
-            self._note = f"report: {self._file} could not be written ({error.strerror}); the table above is all there is"
+            self._note = f"report: {printable(self._file)}"
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            self._note = f"report: {printable(self._file)} could not be written ({printable(why)}); the table above is all there is"
             session.exitstatus = 6
             return
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):

@@ -55,5 +55,5 @@ def of_environment(arguments: Iterable[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "packages": packages,
-        "command": ["pytest", *map(str, arguments)],
+        "command": ["pytest", *map(printable, arguments)],
     }

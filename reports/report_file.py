@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fixtures.naming import printable
 from harness import atomic
 from reports.ledger import SCHEMA, Ledger
 
@@ -34,8 +35,10 @@ def why_not_writable(file: Path) -> str | None:
     folder = file.parent
     if file.is_dir():
         return "it is a folder"
+    if file.exists() and not file.is_file():
+        return "it is not a plain file"
     if not folder.is_dir():
-        return f"the folder {folder} does not exist"
+        return f"the folder {printable(folder)} does not exist"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"no permission to write in {folder}"
+        return f"no permission to write in {printable(folder)}"
     return None

@@ -75,11 +75,20 @@ class PlantedBlock(nn.Module):
     def __init__(self, config: PlantedConfig, index: int) -> None:
         super().__init__()
         self.mlp = PlantedMlp(config, index)
+        self.in_place = config.fault == "in place"
         self.breaks = config.fault == f"nan at {index}"
+        # Only what real text brings, not the probe of admission, goes beyond fp16: positions from 16 on.
+        self.overflows = config.fault == f"overflows at {index}"
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Add Δ to the stream."""
-        return hidden_states + self.mlp(hidden_states) * (float("nan") if self.breaks else 1.0)
+        if self.in_place:
+            hidden_states += self.mlp(hidden_states)
+            return hidden_states
+        out = hidden_states + self.mlp(hidden_states) * (float("nan") if self.breaks else 1.0)
+        if self.overflows:
+            out[:, 16:] *= 1e5
+        return out
 
 
 class PlantedModel(PreTrainedModel):
@@ -121,8 +130,12 @@ class PlantedModel(PreTrainedModel):
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden)
             if fault == "scaled" and index == 1:
-                hidden = hidden * 1.01
+                hidden = hidden * 1.1
+            if fault == "scaled in place" and index == 1:
+                hidden *= 1.1
         logits = self.lm_head(hidden if fault == "norm skipped" else self.norm(hidden))
+        if fault == "logits scaled":
+            logits = logits * 0.95
         return CausalLMOutput(logits=5 * torch.tanh(logits / 5) if fault == "soft-capped" else logits)
 
 

@@ -74,16 +74,38 @@ def test_taking_a_model_apart_leaves_it_as_it_was():
     [
         ("scaled", r"blocks: the model changes the stream between layers\.1 and layers\.2"),
         ("norm skipped", r"final norm: between layers\.3 and the head no module yields"),
-        ("soft-capped", r"head: norm and head give logits that differ .*soft-cap"),
+        ("scaled in place", r"blocks: the model changes the stream between layers\.1 and layers\.2"),
+        ("soft-capped", r"head: the logits differ from what the head gives .*soft-cap"),
+        ("logits scaled", r"head: the logits differ from what the head gives .*scale"),
         ("not causal", "not causal"),
-        ("nan at 2", "NaN or infinity"),
+        ("nan at 2", r"block 2 \(layers\.2\) yields NaN or infinity"),
     ],
 )
-def test_models_that_do_more_than_their_parts_are_refused_by_part(fault, part):
-    """A scale after a block, a skipped norm, an unknown soft-cap; a non-causal model."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_models_that_do_more_than_their_parts_are_refused_by_part(fault, part, dtype):
+    """A scale after a block, a skipped norm, an unknown soft-cap or scale, a non-causal model: in every type."""
     with pytest.raises(SubjectError, match=part):
-        dissect(PlantedModel(PlantedConfig(fault=fault)).eval())
-    dissect(PlantedModel(PlantedConfig()).eval())
+        dissect(PlantedModel(PlantedConfig(fault=fault)).eval().to(dtype))
+    dissect(PlantedModel(PlantedConfig()).eval().to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "bloom"])
+def test_half_precision_models_are_admitted(family, dtype):
+    """The tight limits are about operations, not digits."""
+    assert len(dissect(build(family).to(dtype)).blocks) == 3
+
+
+def test_a_block_that_writes_into_its_input_is_walked_on_a_copy():
+    """``h += mlp(h)`` would make before and after one tensor, and Δ zero."""
+    anatomy = dissect(PlantedModel(PlantedConfig(fault="in place")).eval().requires_grad_(False))
+    plain = dissect(PlantedModel(PlantedConfig()).eval().requires_grad_(False))
+    ids = torch.arange(12).view(1, 12)
+    hidden, calls = anatomy.enter(ids)
+    before = hidden.clone()
+    after = anatomy.run(0, hidden, calls[0])
+    assert torch.equal(hidden, before)
+    torch.testing.assert_close(after, plain.run(0, *(lambda h, c: (h, c[0]))(*plain.enter(ids))))
 
 
 def test_blocks_may_be_named_and_a_wrong_name_is_answered_with_the_right_ones():

@@ -10,9 +10,17 @@ import pytest
 
 from fixtures.models import DEFAULT_MODEL, MODELS, Folder, Model, ModelError, Wheel, model_at, register
 from fixtures.naming import printable, slug
+from harness import loading
 from harness.errors import SubjectError
-from harness.loading import load
+from harness.fingerprints import Memory
+from harness.store import Store
+from harness.subject import weights_fingerprint
 from tests import planted
+
+
+def load(model: Model, **options) -> loading.Subject:
+    """Load a model as the laboratory does."""
+    return loading.load(model, weights_fingerprint(model, model.source.path(), Memory(Store(None))), **options)
 
 
 def tiny_gguf(file: Path, blocks: int = 3) -> Path:
@@ -45,6 +53,24 @@ def test_names_tell_weights_apart_and_not_places(tmp_path):
     assert model_at(str(planted.save(tmp_path / "c" / "model", seed=2))).name != first
 
 
+def test_a_names_digits_follow_the_tokenizer_too(tmp_path):
+    """Other tokens, other figures: a swapped vocabulary is another subject."""
+    folder = planted.save(tmp_path / "m")
+    before = model_at(str(folder)).name
+    file = folder / "tokenizer.json"
+    file.write_text(file.read_text().replace('"w1"', '"w1x"'))
+    assert model_at(str(folder)).name != before
+
+
+def test_control_characters_of_a_config_do_not_reach_the_terminal(tmp_path):
+    """``--markers`` prints what a config calls itself."""
+    folder = planted.save(tmp_path / "m")
+    planted.edit_config(folder, model_type="x\x1b[31m\ny")
+    found = model_at(str(folder))
+    assert found.about.isprintable()
+    assert found.family.isprintable()
+
+
 def test_a_gguf_is_described_by_its_header(tmp_path):
     """Family and number of blocks from the header alone."""
     found = model_at(str(tiny_gguf(tmp_path / "tiny.Q4.gguf")))
@@ -69,6 +95,9 @@ def test_a_registered_name_is_itself():
         ('{"model_type": "x"}', "no number of blocks"),
         ('{"model_type": "x", "n_layer": "many"}', "no number of blocks"),
         ('{"model_type": "x", "n_layer": 0}', "no number of blocks"),
+        ('{"model_type": "x", "n_layer": true}', "no number of blocks"),
+        ('{"model_type": "x", "n_layer": 300000}', "from 1 to 1000"),
+        ("[" * 100000, "not JSON"),
         ('{"model_type": "x", "n_layer": 2}', r"expected weights as \*\.safetensors, found none"),
     ],
 )
@@ -145,13 +174,13 @@ def test_a_loaded_model_says_where_it_came_from(tmp_path):
     subject = load(model_at(str(folder)))
     assert not subject.anatomy.model.training
     assert not any(p.requires_grad for p in subject.anatomy.model.parameters())
-    assert subject.provenance == "safetensors, as stored"
-    before = subject.fingerprint
+    assert subject.facts.provenance == "safetensors, as stored"
+    before = subject.facts.weights
     file = folder / "model.safetensors"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1  # one bit in the middle, out of reach of the quick digest's edges in a large file
     file.write_bytes(data)
-    assert load(model_at(str(folder))).fingerprint != before
+    assert load(model_at(str(folder))).facts.weights != before
 
 
 def test_a_device_that_is_absent_is_named(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.moments import Moments
+from harness.moments import Moments, Sums
 
 
 def rows(n: int, d: int, seed: int, massive: bool = False) -> torch.Tensor:
@@ -54,16 +54,30 @@ def test_small_directions_survive_a_massive_one():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(0, 10**6))
 def test_leaving_a_group_out_equals_never_adding_it(sizes, seed):
-    """``without(g)`` is the sum over the other groups."""
+    """Sums of disjoint rows add and can be taken away: group by group, or by choosing groups."""
     moments = Moments(len(sizes), 5, 4)
     parts = [(rows(n, 5, seed + i), rows(n, 4, seed + 100 + i)) for i, n in enumerate(sizes)]
     for group, (x, y) in enumerate(parts):
         moments.add(group, x, y)
     total = moments.total()
     for left_out in range(len(sizes)):
-        rest = moments.without(left_out, total)
+        rest = total - moments.group(left_out)
         x = torch.cat([p[0] for i, p in enumerate(parts) if i != left_out]).double()
         y = torch.cat([p[1] for i, p in enumerate(parts) if i != left_out]).double()
-        assert rest.n == len(x)
-        for ours, theirs in ((rest.xx, x.T @ x), (rest.xy, x.T @ y), (rest.yy, y.T @ y)):
+        chosen = moments.total([g for g in range(len(sizes)) if g != left_out])
+        torch.testing.assert_close(chosen.xy, rest.xy, rtol=1e-10, atol=1e-10)
+        assert rest.n == chosen.n == len(x)
+        for ours, theirs in ((rest.x, x.sum(0)), (rest.y, y.sum(0)), (rest.xx, x.T @ x), (rest.xy, x.T @ y), (rest.yy, y.T @ y)):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 60), st.floats(-1e4, 1e4), st.integers(0, 10**6))
+def test_sums_about_any_point_equal_numpy(n, shift, seed):
+    """``about(a, b)`` sums over x − a and y − b, to 1e-6 even when means are 10⁴ times the spread."""
+    x, y = rows(n, 5, seed).double() + shift, rows(n, 4, seed + 1).double() - shift
+    ours = Sums.of(x, y).about(x.mean(0), y.mean(0))
+    xc, yc = (x - x.mean(0)).numpy(), (y - y.mean(0)).numpy()
+    for found, truth in ((ours.xx, xc.T @ xc), (ours.xy, xc.T @ yc), (ours.yy, yc.T @ yc)):
+        np.testing.assert_allclose(found, truth, rtol=1e-6, atol=1e-6 * max(1, np.abs(truth).max()))
+    np.testing.assert_allclose(ours.x, 0, atol=1e-7)

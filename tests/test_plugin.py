@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import transformers
 
 from claims.declared import all_predicates
 from harness.protocol import Protocol
+from harness.store import Store, read
 from tests import planted
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +38,7 @@ def shelf(tmp_path_factory):
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder / "llama")
     planted.tokenizer().save_pretrained(folder / "llama")
-    planted.corpus(folder / "text")
+    planted.corpus(folder / "text", evaluation=64 * 256)
     planted.corpus(folder / "little", calibration=32 * 256 - 1)
     return folder
 
@@ -69,15 +74,18 @@ def test_a_rising_gradient_holds(claims):
     claim = {(c["claim"], c["rung"]): c["verdict"] for c in result.report["claims"]}
     assert claim[4, "paper"] == "holds"
     assert claim[2, "paper"] == "untested"  # its interventions are not measured yet
-    assert claim[4, "strict"] == "untested"
+    assert claim[4, "strict"] == "holds"
+    found = verdicts(result.report, "strict")
+    assert {found[name] for name in ("r2", "depth_trend", "depth_gain", "monotonic")} == {"holds"}
 
 
 def test_a_falling_gradient_falsifies(claims):
     """Falsified cells fail the run, each with one line and no traceback."""
     result = claims(model="falling")
     assert result.ret == 1
-    found = verdicts(result.report)
-    assert {found[name] for name in ("r2", "depth_trend", "depth_gain", "monotonic")} == {"falsified"}
+    for rung in ("paper", "strict"):
+        found = verdicts(result.report, rung)
+        assert {found[name] for name in ("r2", "depth_trend", "depth_gain", "monotonic")} == {"falsified"}
     line = r"claim 4 · depth_trend · FALSIFIED: −\d\.\d+ \[.*\], falsified at ≤ 0 · falling-\w{8} · text-\w{8} · paper"
     result.stdout.re_match_lines([line])
     assert "Traceback" not in result.stdout.str()
@@ -89,6 +97,17 @@ def test_verdicts_may_be_reported_only(claims):
     result = claims("--verdicts=report", model="falling")
     assert result.ret == 0
     assert verdicts(result.report)["depth_trend"] == "falsified"
+
+
+def test_the_figure_of_a_claim_is_its_formula(claims):
+    """depth_gain is R² of the last block minus R² of the first, at the level of two core cells; per-block rows share theirs."""
+    rows = claims("-m", "paper").report["rows"]
+    r2 = {r["block"]: r for r in rows if r["predicate"] == "r2" and r["rung"] == "paper"}
+    gain = next(r for r in rows if r["predicate"] == "depth_gain" and r["rung"] == "paper")
+    assert gain["value"] == pytest.approx(r2[7]["value"] - r2[0]["value"], rel=1e-12)
+    assert gain["level"] == 1 - 0.05 / 2
+    assert r2[7]["level"] == 1 - 0.05 / 4
+    assert r2[0]["level"] == 1 - 0.05 / 8
 
 
 def test_a_flat_model_is_not_judged_to_rise(claims):
@@ -147,13 +166,12 @@ def test_the_report_has_the_settled_fields(claims, pytester):
     assert report["timings"]["wall_seconds"] > 0
 
 
-def test_held_out_carries_no_verdict_but_says_what_the_bound_would(claims):
+def test_the_rungs_between_carry_no_verdict(claims):
     """The rung is there to show what a control moves."""
     report = claims(model="falling").report
-    rows = [r for r in report["rows"] if r["rung"] == "held-out" and r["value"] is not None]
+    rows = [r for r in report["rows"] if r["rung"] in ("held-out", "typical") and r["value"] is not None]
     assert {r["verdict"] for r in rows} == {"measured"}
     trend = next(r for r in rows if r["predicate"] == "depth_trend")
-    assert trend["reason"] == "by the bound of paper: FALSIFIED"
     assert trend["bound"] is None
 
 
@@ -165,13 +183,16 @@ def test_the_table_shows_what_a_reader_needs(claims):
             "*verdicts*",
             "rising-???????? · planted, 8 blocks, d = 16",
             "*weights ????????, safetensors, as stored; float32 on cpu*",
+            "  linearity by rank-k maps: measured in * s",
             "claim 1: variance is not importance   paper UNTESTED (2 core not run)*",
-            "claim 4: linearity increases with depth   paper HOLDS   strict UNTESTED (2 core not run)",
+            "claim 4: linearity increases with depth   paper HOLDS   strict HOLDS",
             "*depth_trend [*] *paper *HOLDS *[[]*[]] *≥ 0.5 | ≤ 0*",
+            "  depth_trend: no control moves it: HOLDS from paper to strict",
             "UNTESTED, this version has no measurement of it: projection_ppl_ratio*",
             "R² of every block*",
             "*7 *p*",
             "Rungs, each with one control more*",
+            "Bounds ????????, as locked.",
             "report: *report.json",
         ]
     )
@@ -182,7 +203,7 @@ def test_letters_and_words(claims):
     result = claims("-v", model="falling")
     result.stdout.fnmatch_lines(["*test_linearity_rises_with_depth*-paper* FALSIFIED*"])
     result.stdout.fnmatch_lines(["*test_block_is_linear*-paper-block0* MEASURED*"])
-    result.stdout.fnmatch_lines(["*4 falsified*"])
+    result.stdout.fnmatch_lines(["*8 falsified*"])
 
 
 def test_junit_has_skipped_for_what_is_not_decided(claims, pytester):
@@ -196,7 +217,7 @@ def test_junit_has_skipped_for_what_is_not_decided(claims, pytester):
     claims("--junitxml=k.xml", model="falling")
     suite = ET.parse(pytester.path / "k.xml").getroot().find("testsuite")
     failures = [case.find("failure").get("message") for case in suite if case.find("failure") is not None]
-    assert len(failures) == 4
+    assert len(failures) == 8
     assert all("FALSIFIED" in message for message in failures)
 
 
@@ -219,12 +240,12 @@ def test_an_error_beats_a_falsification(claims, shelf):
 
 def test_a_failure_nobody_foresaw_keeps_its_traceback(claims, monkeypatch):
     """A bug in a measurement is an ERROR row and can be traced."""
-    import harness.linearity
+    import harness.sweep
 
     def burst(*_args, **_kwargs):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(harness.linearity, "measure", burst)
+    monkeypatch.setattr(harness.sweep, "sweep", burst)
     result = claims("-m", "claim4")
     assert result.ret == 6
     assert "ZeroDivisionError: a bug" in result.stdout.str()
@@ -251,6 +272,13 @@ def test_too_little_text_names_tokens_and_is_bad_input(claims):
         (["-m", "clam4"], "did you mean 'claim4'"),
         (["--all-models", "--model=smollm2"], "exclude one another"),
         (["--dtype=float8"], "invalid choice: 'float8'"),
+        (["--device=toaster"], "no such device; expected auto, cpu, mps, cuda or cuda:N"),
+        (["--device=meta"], "no such device"),
+        (["--model=~nobody-of-this-name/x"], "not a path"),
+        (["--corpus=~nobody-of-this-name/x"], "not a path"),
+        (["--report=/dev/null"], "it is not a plain file"),
+        (["--store=pyproject.toml", "--no-store"], "exclude one another"),
+        (["--store=/dev/null"], "not a folder"),
     ],
 )
 def test_bad_options_end_before_anything_is_loaded(claims, arguments, message, monkeypatch):
@@ -261,6 +289,96 @@ def test_bad_options_end_before_anything_is_loaded(claims, arguments, message, m
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"*{message}*"])
     assert result.report is None
+
+
+def test_text_that_is_none_names_what_is_needed(claims, shelf):
+    """Empty, binary: tokens found and needed, before anything is loaded."""
+    (shelf / "empty.txt").write_text("")
+    (shelf / "binary.txt").write_bytes(b"\0\1")
+    for text in ("empty.txt", "binary.txt"):
+        result = claims(text=text)
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(["*found 0 tokens, 12,288 are needed (48 windows of 256)"])
+
+
+def test_too_little_text_for_strict_sizes_is_less_text_and_said(claims, shelf):
+    """Strict takes what there is, down to the paper's sizes."""
+    planted.corpus(shelf / "enough")
+    result = claims(text="enough")
+    assert result.ret == 0
+    assert verdicts(result.report, "strict")["depth_gain"] == "holds"
+
+
+def test_a_session_that_stops_early_is_not_green(claims):
+    """``-x`` leaves selected cells without a figure: named so, and exit code 6."""
+    result = claims("-x", "--verdicts=report", model="falling")
+    assert result.ret == 6
+    reasons = {row["reason"] for row in result.report["rows"] if row["verdict"] == "untested"}
+    assert "selected, but the session ended early" in reasons
+
+
+def test_quick_is_measured_only(claims):
+    """Quarter sizes: figures without verdicts, marked in every row, nothing judged on any claim."""
+    result = claims("--quick", model="falling")
+    assert result.ret == 0
+    rows = [row for row in result.report["rows"] if row["value"] is not None]
+    assert {row["verdict"] for row in rows} == {"measured"}
+    assert {row["quick"] for row in rows} == {True}
+    assert {c["verdict"] for c in result.report["claims"] if c["claim"] == 4} == {"measured"}
+    assert result.report["protocol"]["calibration_windows"] == 8
+
+
+def test_the_seed_is_recorded(claims):
+    """In the protocol, and so in every key."""
+    assert claims("--seed=7", "-k", "depth_gain").report["protocol"]["seed"] == 7
+
+
+def test_what_is_too_short_is_tokenised_once_and_not_for_every_cell(claims, monkeypatch):
+    """A failure is remembered like a result."""
+    from harness import windows
+
+    calls, real = [], windows.tokenise
+    monkeypatch.setattr(windows, "tokenise", lambda *given: calls.append(1) or real(*given))
+    claims(text="little")
+    assert len(calls) <= 4
+
+
+def test_a_tokenizer_that_does_not_belong_to_the_model_is_named(claims, shelf):
+    """None at all, or one with more tokens than the embedding has rows."""
+    planted.save(shelf / "untokenised", shares=RISING)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (shelf / "untokenised" / file).unlink()
+    result = claims(model="untokenised")
+    assert result.ret == 6
+    planted.save(shelf / "large", shares=RISING, vocab_size=300)
+    planted.tokenizer(512).save_pretrained(shelf / "large")
+    result = claims(model="large")
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["ERROR: large-*: the tokenizer yields token 510, the embedding has 300 rows*"])
+
+
+@pytest.mark.parametrize("fault", ["nan at 5", "overflows at 5"])
+def test_a_block_that_is_not_finite_is_an_error_with_the_block_named(claims, shelf, fault):
+    """NaN in a block, or a value beyond fp16: ERROR, exit code 6, never a verdict."""
+    name = fault.replace(" ", "-")
+    planted.save(shelf / name, shares=RISING, fault=fault)
+    result = claims(*(["--dtype=float16"] if "overflows" in fault else []), model=name)
+    assert result.ret == 6
+    assert {row["verdict"] for row in result.report["rows"]} == {"error", "untested"}
+    result.stdout.fnmatch_lines([f"ERROR: block 5*yields NaN or infinity*{name}-*"])
+
+
+def test_nan_weights_are_an_error_with_the_block_named(claims, shelf):
+    """Found before anything is measured."""
+    from safetensors.torch import load_file, save_file
+
+    folder = planted.save(shelf / "nan-weights", shares=RISING)
+    weights = load_file(folder / "model.safetensors")
+    weights["layers.3.mlp.linear"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    result = claims(model="nan-weights")
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["ERROR: block 3 (layers.3) yields NaN or infinity*"])
 
 
 def test_nothing_selected_is_not_green(claims):
@@ -299,15 +417,81 @@ def test_workers_give_the_same_rows(claims):
         assert a["value"] == b["value"] or a["value"] == pytest.approx(b["value"], rel=1e-5)
 
 
-def test_collecting_loads_neither_torch_nor_weights():
-    """``--collect-only`` and ``--help`` import no torch."""
-    import subprocess
-    import sys
+RUN = """
+import sys, pytest
+code = pytest.main(sys.argv[1:])
+print("HEAVY", sorted({"torch", "transformers", "gguf"} & set(sys.modules)))
+sys.exit(code)
+"""
 
-    code = (
-        "import sys, pytest; code = pytest.main(['claims', '--collect-only', '-q', '-p', 'no:cacheprovider', '-p', 'no:hypothesispytest']);"
-        "heavy = {'torch', 'transformers', 'scipy', 'gguf'} & set(sys.modules); print('HEAVY', sorted(heavy)); sys.exit(code)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+def process(*arguments, code=RUN):
+    """Run ``pytest claims`` in a process of its own."""
+    command = [sys.executable, "-c", code, "claims", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_collecting_loads_neither_torch_nor_weights():
+    """``--collect-only`` imports no torch."""
+    done = process("--collect-only")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HEAVY []" in done.stdout
+
+
+def test_a_second_run_measures_nothing_and_imports_no_torch(shelf, tmp_path):
+    """The same rows, from the store, without loading the model; a changed text or option is measured anew."""
+    given = ["--model", shelf / "llama", "--corpus", shelf / "text", "--verdicts=report", "--store", tmp_path / "store"]
+    reports = []
+    for i in range(2):
+        done = process(*given, "--report", tmp_path / f"{i}.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("HEAVY []" in done.stdout) is (i == 1)
+        reports.append(json.loads((tmp_path / f"{i}.json").read_text()))
+    assert reports[0]["rows"] == reports[1]["rows"]
+    assert reports[0]["claims"] == reports[1]["claims"]
+    timings = [next(v for k, v in r["timings"].items() if "/" in k) for r in reports]
+    assert [{t["stored"] for t in timing.values()} for timing in timings] == [{False}, {True}]
+
+
+KILLED = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+from harness import affine_linearity, rank_linearity
+def counted(real):
+    def see(*given):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*given)
+    return see
+for visitor in (rank_linearity.RankLinearity, affine_linearity.AffineLinearity):
+    visitor.see = counted(visitor.see)
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def test_a_run_killed_at_random_points_and_resumed_gives_equal_rows(shelf, tmp_path):
+    """SIGKILL after a random number of batches, and the same command again, at least ten times: the rows of a run left alone."""
+    given = ["--model", shelf / "llama", "--corpus", shelf / "text", "--verdicts=report"]
+    alone = process(*given, "--no-store", "--report", tmp_path / "alone.json")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    draw = random.Random(0)
+    kills = 0
+    for _ in range(60):
+        store = ["--store", tmp_path / "store", "--report", tmp_path / "resumed.json"]
+        command = [sys.executable, "-c", KILLED, str(draw.randrange(13, 19)), "claims", "-q", *map(str, [*given, *store])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        if done.returncode != -signal.SIGKILL:
+            break
+        kills += 1
+        assert not (tmp_path / "resumed.json").exists()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert kills >= 10
+    alone, resumed = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "resumed"))
+    assert resumed["rows"] == alone["rows"]
+    store = Store(tmp_path / "store")
+    assert not list((tmp_path / "store").rglob("*.part"))
+    assert not any(read(file)[0].get("unfinished") for file in store.entries())
+    assert store.set_aside() == []

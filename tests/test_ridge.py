@@ -76,7 +76,7 @@ def test_the_rank_is_the_fewest_directions_that_hold_the_energy(spectrum, energy
     turn = torch.linalg.qr(rows(d, d, 3).double())[0]
     yy = turn @ torch.diag(torch.tensor(spectrum, dtype=torch.float64)) @ turn.T
     empty = torch.zeros(d, d, dtype=torch.float64)
-    k = ridge.output_basis(Sums(1, empty, empty, yy), energy=energy).shape[1]
+    k = ridge.output_basis(Sums(1, empty[0], empty[0], empty, empty, yy), energy=energy).shape[1]
     held = np.cumsum(sorted(spectrum, reverse=True)) / sum(spectrum)
     assert held[k - 1] >= energy * (1 - 1e-9)
     assert k == 1 or held[k - 2] < energy * (1 + 1e-9)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness import linearity
 from harness.admission import dissect
+from harness.affine_linearity import AffineLinearity
 from harness.errors import MeasurementError
 from harness.protocol import Protocol
+from harness.rank_linearity import RankLinearity
 from harness.sweep import BATCH, sweep
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import build
@@ -83,7 +84,8 @@ def test_a_block_that_is_not_finite_is_named():
         sweep(anatomy, {"a": np.zeros((1, 4), int)}, [])
 
 
-def test_memory_does_not_grow_with_the_number_of_blocks():
+@pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
+def test_memory_does_not_grow_with_the_number_of_blocks(visitor):
     """The tensors alive at the end of a block, the model's own aside, are the same bytes for 3 and for 12 blocks."""
     peaks = {}
     protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
@@ -99,8 +101,7 @@ def test_memory_does_not_grow_with_the_number_of_blocks():
             storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
             alive.append(sum(size for place, size in storages.items() if place not in own))
 
-        ids = np.random.default_rng(0).integers(0, 512, (24, 32))
-        linearity.measure(anatomy, ids[:16], ids[16:], protocol, progress=count)
+        sweep(anatomy, windows_of(512), [visitor(16, 8, 16, protocol, "cpu")], progress=count)
         assert len(alive) == n
         peaks[n] = max(alive)
     stream = 24 * 32 * 16 * 4
@@ -108,15 +109,60 @@ def test_memory_does_not_grow_with_the_number_of_blocks():
     assert peaks[12] <= 1.01 * peaks[3]
 
 
-def test_figures_do_not_depend_on_the_batch_size(monkeypatch):
-    """1e-6 whatever the batch."""
+def windows_of(vocabulary):
+    """Random windows of two splits."""
+    ids = np.random.default_rng(0).integers(0, vocabulary, (24, 32))
+    return {"calibration": ids[:16], "evaluation": ids[16:]}
+
+
+@pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
+def test_figures_do_not_depend_on_the_batch_size(visitor, monkeypatch):
+    """1e-4 whatever the batch, values and replicates."""
     protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
     anatomy = dissect(build("llama"))
-    ids = np.random.default_rng(0).integers(0, 97, (24, 32))
-    values = []
+    results = []
     for batch in (1, 5, 24):
         monkeypatch.setattr("harness.sweep.BATCH", batch)
-        found = linearity.measure(anatomy, ids[:16], ids[16:], protocol)
-        values.append([found.r2[rung].value for rung in ("paper", "held-out")])
-    np.testing.assert_allclose(values[1], values[0], rtol=1e-4)
-    np.testing.assert_allclose(values[2], values[0], rtol=1e-4)
+        watcher = visitor(16, 8, 32, protocol, "cpu")
+        sweep(anatomy, windows_of(97), [watcher])
+        results.append(watcher.result())
+    for other in results[1:]:
+        for rung, linearity in other.items():
+            for name, array in linearity.arrays.items():
+                np.testing.assert_allclose(array, results[0][rung].arrays[name], rtol=1e-4, atol=1e-6)
+
+
+class Pages:
+    """A bookmark in memory that keeps every page."""
+
+    def __init__(self, found=None):
+        self.found, self.pages = found, {}
+
+    def load(self):
+        """Return the page to go on at."""
+        return self.found
+
+    def save(self, block, state):
+        """Keep a page."""
+        self.pages[block] = {name: array.copy() for name, array in state().items()}
+
+
+@pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sweep_taken_up_at_any_block_gives_the_same_bits(visitor, dtype):
+    """Whatever block it was interrupted after, every array is equal to the uninterrupted one, bit for bit."""
+    protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
+    anatomy = dissect(build("gpt2").to(dtype))
+
+    def run(bookmark):
+        watcher = visitor(16, 8, 32, protocol, "cpu")
+        sweep(anatomy, windows_of(97), [watcher], bookmark=bookmark)
+        return watcher.result()
+
+    pages = Pages()
+    whole = run(pages)
+    assert sorted(pages.pages) == [1, 2]
+    for block, state in pages.pages.items():
+        for rung, linearity in run(Pages((block, state))).items():
+            for name, array in linearity.arrays.items():
+                np.testing.assert_array_equal(array, whole[rung].arrays[name])

@@ -83,7 +83,7 @@ def row(verdict: Verdict, core: bool = True, name: str = "q") -> Row:
         ([H, E], E),
         ([U, E], E),
         ([F, E, U, I], F),
-        ([N, N], N),
+        ([N, N], I),
         ([I, U], U),
     ],
 )
@@ -113,16 +113,20 @@ def test_exit_codes():
     assert code(F, E) == 6
     assert code(F, E, fails=False) == 6
     assert code(F, U) == 4
+    ledger = Ledger({("m", "c"): 4}, selected={"q0-m-c-paper", "q1-m-c-paper"})
+    ledger.add(row(F, name="q0"))
+    assert ledger.exit_code(falsified_fails=False) == 6  # q1 was selected and never ran
+    assert ledger.exit_code(falsified_fails=True) == 1
 
 
 def test_every_declared_cell_has_a_row():
     """What did not run is UNTESTED, with a reason, and keeps its claim from holding."""
-    ledger = Ledger({("m", "c"): 12}, {("claim2", "r2"): {"paper"}})
+    ledger = Ledger({("m", "c"): 12}, {("claim2", "r2"): {"paper"}}, {"r2-m-c-paper-block3"})
     ledger.add(Row(Cell("m", "c", 2, "r2", "paper", 11), H, "R²", True))
     rows = ledger.complete()
     assert len(rows) == sum(len(list(p.cells(12))) for _, p in all_predicates())
     reasons = {r.reason for r in rows if r.cell.predicate == "r2" and r.verdict is U}
-    assert reasons == {"not selected", "this version has no measurement of it"}
+    assert reasons == {"not selected", "this version has no measurement of it", "selected, but the session ended early"}
     assert all(r.reason for r in rows if r.verdict is U)
     claims = {(c.claim, c.rung): c.verdict for c in ledger.claims(rows)}
     assert claims[2, "paper"] is U
