@@ -1,15 +1,14 @@
-"""What the sweep costs over bare forward passes: ``python -m benchmarks.sweep [--model M] [--corpus C] [--rounds 5]``.
+"""What the sweep costs over bare forward passes: ``python -m benchmarks.sweep [--model M] [--corpus C] [--only paper]``.
 
-Two sides, interleaved, medians reported: the model's own forward without logits on the protocol's windows, and the sweep with
-everything that linearity needs (moments in float64, maps, 16 refits a block, scoring) on the same windows and in the same batches.
-Peak memory is that of the whole process.
+Interleaved sides, medians reported, for the windows of ``paper`` and for those of ``strict``: the model's own forward without logits, and
+the sweep with everything that linearity needs (moments in float64, maps, refits, cross-validation, scoring), on the same windows in the
+same batches.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import sys
 import time
@@ -19,9 +18,12 @@ import torch
 
 from fixtures.corpora import choose
 from fixtures.models import DEFAULT_MODEL, model_at
-from harness.laboratory import Laboratory
-from harness.loading import load
+from harness.affine_linearity import AffineLinearity
+from harness.laboratory import AFFINE, RANK, Bench, Windows
+from harness.linearity import CALIBRATION, EVALUATION
 from harness.protocol import Protocol
+from harness.rank_linearity import RankLinearity
+from harness.store import Store
 from harness.sweep import BATCH, sweep
 
 
@@ -33,48 +35,53 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Run both sides in turn and print one JSON record."""
+    """Run all sides in turn and print one JSON record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--corpus", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=["paper", "strict"], help="the windows of one of the two")
     given = parser.parse_args()
-    subject = load(model_at(given.model))
-    corpus, _ = choose(given.corpus)
-    anatomy = subject.anatomy
+    model, (corpus, _), protocol = model_at(given.model), choose(given.corpus), Protocol()
+    bench = Bench("auto", "auto", protocol, Store(None), lambda _: lambda done, total: None)
+    laboratory = bench.laboratory(model, corpus)
+    subject = bench.load(model, laboratory.facts.weights)
+    anatomy, device = subject.anatomy, subject.device
     backbone = anatomy.model.base_model
 
-    def laboratory() -> Laboratory:
-        return Laboratory(subject, corpus, Protocol(), lambda _: lambda done, total: None)
-
-    windows = dict(zip(("calibration", "evaluation"), laboratory().windows, strict=True))
-
-    def bare() -> None:
+    def bare(windows: Windows) -> None:
         with torch.inference_mode():
             for ids in windows.values():
                 for start in range(0, len(ids), BATCH):
-                    backbone(torch.from_numpy(ids[start : start + BATCH]).to(subject.device), use_cache=False)
+                    backbone(torch.from_numpy(ids[start : start + BATCH]).to(device), use_cache=False)  # type: ignore[operator]
 
+    def walk(windows: Windows, visitor: type[RankLinearity | AffineLinearity]) -> None:
+        sizes = len(windows[CALIBRATION]), len(windows[EVALUATION])
+        sweep(anatomy, windows, [visitor(*sizes, anatomy.width, protocol, device)], device)
+
+    paper, strict = laboratory.windows(RANK), laboratory.windows(AFFINE)
     sides: dict[str, Callable[[], object]] = {
-        "bare forward": bare,
-        "sweep without visitors": lambda: sweep(anatomy, windows, [], subject.device),
-        "sweep with linearity": lambda: laboratory().linearity,
+        "paper windows, bare forward": lambda: bare(paper),
+        "paper windows, sweep: paper, held-out and typical": lambda: walk(paper, RankLinearity),
+        "strict windows, bare forward": lambda: bare(strict),
+        "strict windows, sweep: strict": lambda: walk(strict, AffineLinearity),
     }
+    sides = {name: side for name, side in sides.items() if name.startswith(given.only or "")}
+    bare(paper)  # warm up
     times: dict[str, list[float]] = {name: [] for name in sides}
-    bare()  # warm up
     for _ in range(given.rounds):
         for name, side in sides.items():
             times[name].append(timed(side))
         print({name: round(t[-1], 2) for name, t in times.items()}, file=sys.stderr, flush=True)
     medians = {name: statistics.median(t) for name, t in times.items()}
+    names = list(sides)
     record = {
-        "model": subject.model.name,
+        "model": model.name,
         "corpus": corpus.name,
-        "tokens": sum(ids.size for ids in windows.values()),
+        "tokens": {"paper": sum(i.size for i in paper.values()), "strict": sum(i.size for i in strict.values())},
         "threads": torch.get_num_threads(),
         "seconds": {name: round(t, 2) for name, t in medians.items()},
-        "ratio to bare forward": {name: round(t / medians["bare forward"], 2) for name, t in medians.items()},
-        "peak memory of the process, MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "ratio": {names[i + 1]: round(medians[names[i + 1]] / medians[names[i]], 2) for i in range(0, len(names), 2)},
     }
     print(json.dumps(record, indent=1))
 

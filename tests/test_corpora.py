@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fixtures import pydocs
 from fixtures.corpora import CORPORA, CorpusError, Splits, choose, corpus_at
 from harness.errors import TextError
-from harness.windows import contiguous, leading_tokens, tokenise
+from harness.windows import contiguous, evenly_spaced, leading_tokens, tokenise
 from tests.planted import tokenizer, words
 
 
@@ -181,3 +181,25 @@ def test_a_split_is_tokenised_once_as_one_string():
     with_bos.backend_tokenizer.post_processor = TemplateProcessing(single="w7 $A w9", special_tokens=[("w7", 7), ("w9", 9)])
     assert leading_tokens(with_bos) == [7]
     assert tokenise(with_bos, words(30)).tolist() == ids.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(3, 20), st.integers(0, 1), st.integers(0, 200))
+def test_strict_windows_are_evenly_spaced_and_disjoint(count, fewest, size, leading, spare):
+    """From the first token to the last, none used twice; fewer windows where the text is shorter, down to the fewest."""
+    fresh, head = size - leading, [999] * leading
+    ids = np.arange(min(count, fewest) * fresh + spare)
+    if len(ids) < fewest * fresh:
+        with pytest.raises(TextError, match=f"{fewest * fresh:,} are needed"):
+            evenly_spaced(ids, count, fewest, size, head, "the split")
+        return
+    windows = evenly_spaced(ids, count, fewest, size, head, "the split")[:, leading:]
+    assert len(windows) == min(count, len(ids) // fresh)
+    assert (np.diff(windows, axis=1) == 1).all()
+    starts = windows[:, 0]
+    assert starts[0] == 0
+    if len(windows) > 1:
+        assert windows[-1, -1] == ids[-1]
+        gaps = np.diff(starts)
+        assert gaps.min() >= fresh
+        assert gaps.max() - gaps.min() <= 1
