@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from harness.linearity import Linearity
-from harness.protocol import Protocol
+from harness.protocol import RUNGS, Protocol
 from harness.statistics import Array, jackknife_error
 
 
@@ -40,7 +40,7 @@ def remarks(linearity: Linearity, protocol: Protocol, rung: str, block: int | No
         if edges := int(a["edge"].sum()):
             where = "λ stands" if block is not None else f"λ of {edges} of {len(a['edge'])} blocks stands"
             caveats.append(f"{where} at an end of the cross-validation's grid")
-    if ordered and (caveat := order_caveat(linearity)):
+    if ordered and RUNGS[rung].judged and (caveat := order_caveat(linearity)):
         caveats.append(caveat)
     return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=None if block is None else _rests_on(a, rung))
 
@@ -61,7 +61,7 @@ def order_caveat(linearity: Linearity) -> str | None:
         total += 1
     if not near:
         return None
-    return f"{near / total:.0%} of pairs of blocks are within 2 standard errors of one another, which pulls the correlation towards 0"
+    return f"{near / total:.0%} of pairs of blocks are within 2 standard errors, which pulls the correlation towards 0"
 
 
 def _rests_on(a: dict[str, Array], rung: str) -> str:

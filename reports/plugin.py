@@ -205,7 +205,9 @@ def announcer(config: pytest.Config) -> Callable[[str], Callable[[int, int], Non
     def show(text: str, rewrite: bool) -> None:
         with capture.global_and_fixture_disabled():
             if rewrite:
-                reporter.rewrite(text, erase=True)
+                reporter.rewrite(text.rstrip("\n"), erase=True)
+                if text.endswith("\n"):
+                    reporter.line("")
             else:
                 reporter.ensure_newline()
                 reporter.write_line(text)
