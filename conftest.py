@@ -52,7 +52,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
     },
     "--report": {"default": "report.json", "metavar": "FILE", "help": "where the report goes; replaced whole (default: report.json)"},
-    "--seed": {"type": int, "default": 0, "help": "seed of whatever is drawn at random; recorded, and part of every key (default: 0)"},
+    "--seed": {
+        "type": int,
+        "default": 0,
+        "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
+    },
     "--quick": {"action": "store_true", "help": "quarter sizes: a look within a minute or so; everything is MEASURED, nothing judged"},
     "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
@@ -95,22 +99,24 @@ def pytest_configure(config: pytest.Config) -> None:
     for model in models:
         for line in (f"{model.name}: {model.about}", f"{model.family}_family: models of the {model.family} family"):
             config.addinivalue_line("markers", line)
-    try:
-        report = Path(option.report).expanduser().resolve()
-        folder = _store_folder(config)
-    except (ValueError, RuntimeError) as error:
-        raise pytest.UsageError(f"--report or --store: not a path ({printable(error)})") from None
-    if why := report_file.why_not_writable(report):
-        raise pytest.UsageError(f"--report {printable(option.report)}: cannot be written, {why}")
     if option.store and option.no_store:
         raise pytest.UsageError("--store and --no-store exclude one another")
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise pytest.UsageError(f"--store {printable(folder)}: not a folder")
+    try:
+        report = Path(option.report).expanduser().resolve()
+        why = report_file.why_not_writable(report)
+        folder = _store_folder(config)
+        if folder is not None and option.store:
+            folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:  # Too long, a NUL byte, a home folder of nobody, a file in the way.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise pytest.UsageError(f"--report {printable(option.report)}, --store {printable(option.store)}: {printable(reason)}") from None
+    if why:
+        raise pytest.UsageError(f"--report {printable(option.report)}: cannot be written, {why}")
     protocol = Protocol(seed=option.seed)
     if option.quick:
         protocol = protocol.quickened()
     config.stash[_SELECTION] = models, corpora
-    config.stash[plugin.LEDGER] = Ledger({(m.name, c.name): m.n_blocks for m in models for c, _ in corpora})
+    config.stash[plugin.LEDGER] = Ledger({(m.name, c.name): m.n_blocks for m in models for c, _ in corpora}, quick=option.quick)
     config.stash[plugin.FACTS] = {
         "protocol": protocol.as_dict(),
         "bounds": lock.state(),
@@ -217,7 +223,7 @@ def _store_folder(config: pytest.Config) -> Path | None:
     option = config.option
     if option.no_store:
         return None
-    return Path(option.store).expanduser() if option.store else default_folder()
+    return Path(option.store).expanduser().resolve() if option.store else default_folder()
 
 
 def _asks_for_claims(config: pytest.Config) -> bool:

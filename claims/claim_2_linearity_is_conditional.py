@@ -7,5 +7,4 @@ from claims.linearity import remarks
 @CLAIM.predicate("r2")
 def test_block_is_linear_on_its_own_inputs(block, rung, lab, verdict):
     """The best linear map explains what the block adds; the last block is the one judged."""
-    linearity = lab.linearity(rung)
-    verdict(linearity.r2.at(block), **remarks(linearity, lab.protocol, rung, block))
+    verdict(lab.linearity(rung).r2.at(block), **remarks(lab, rung, block))

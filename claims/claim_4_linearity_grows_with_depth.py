@@ -8,19 +8,16 @@ from harness.statistics import kendall_with_depth, spearman_with_depth
 @CLAIM.predicate("depth_trend")
 def test_linearity_rises_with_depth(rung, lab, verdict):
     """Spearman's correlation of R² with depth, over all blocks."""
-    linearity = lab.linearity(rung)
-    verdict(linearity.r2.map(spearman_with_depth), **remarks(linearity, lab.protocol, rung, ordered=True))
+    verdict(lab.linearity(rung).r2.map(spearman_with_depth), **remarks(lab, rung, ordered=True))
 
 
 @CLAIM.predicate("depth_gain")
 def test_the_last_block_is_more_linear_than_the_first(rung, lab, verdict):
     """R² of the last block minus R² of the first."""
-    linearity = lab.linearity(rung)
-    verdict(linearity.r2.map(lambda r2: r2[-1] - r2[0]), **remarks(linearity, lab.protocol, rung))
+    verdict(lab.linearity(rung).r2.map(lambda r2: r2[-1] - r2[0]), **remarks(lab, rung))
 
 
 @CLAIM.predicate("monotonic")
 def test_linearity_never_falls(rung, lab, verdict):
     """Kendall's τ of R² with depth: the paper calls the rise monotonic and shows five blocks of 32."""
-    linearity = lab.linearity(rung)
-    verdict(linearity.r2.map(kendall_with_depth), **remarks(linearity, lab.protocol, rung, ordered=True))
+    verdict(lab.linearity(rung).r2.map(kendall_with_depth), **remarks(lab, rung, ordered=True))

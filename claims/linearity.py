@@ -8,8 +8,9 @@ from typing import TypedDict
 
 import numpy as np
 
+from harness.laboratory import Laboratory
 from harness.linearity import Linearity
-from harness.protocol import RUNGS, Protocol
+from harness.protocol import RUNGS
 from harness.statistics import Array, jackknife_error
 
 
@@ -21,22 +22,28 @@ class Remarks(TypedDict):
     note: str | None
 
 
-def remarks(linearity: Linearity, protocol: Protocol, rung: str, block: int | None = None, ordered: bool = False) -> Remarks:
+def remarks(lab: Laboratory, rung: str, block: int | None = None, ordered: bool = False) -> Remarks:
     """Remark on the figure of a block, or, without one, on a figure over all blocks.
 
-    On ``strict``, too few calibration tokens for the width are a doubt (such a figure is not judged), and a λ at an end of the grid is a
-    caveat. ``ordered``: the figure is a rank correlation over blocks. The other rungs have the paper's sizes, whatever those are worth.
+    On ``strict``, too few calibration tokens for the width are a doubt (such a figure is not judged); a text too short for the strict
+    sizes and a λ at an end of the grid are caveats. The other rungs have the paper's sizes, whatever those are worth. ``ordered``: the
+    figure is a rank correlation over blocks.
     """
-    a = {
-        name: array[slice(None) if block is None else slice(block, block + 1)]
-        for name, array in linearity.arrays.items()
-        if array.ndim == 1
-    }
+    linearity, protocol = lab.linearity(rung), lab.protocol
+    here = slice(None) if block is None else slice(block, block + 1)
+    a = {name: array[here] for name, array in linearity.arrays.items() if array.ndim == 1}
     doubts, caveats = [], []
     if rung == "strict":
         fewest, width, fitted = protocol.fewest_tokens_per_width, a["rank"][0], a["fitted"].min()
         if fitted < fewest * width:
             doubts.append(f"fitted to {fitted:,.0f} tokens, fewer than {fewest} for each of {width:.0f} dimensions")
+        asked = {
+            "calibration": protocol.strict_calibration_windows(lab.facts.width),
+            "evaluation": protocol.strict_evaluation_windows,
+        }
+        short = [f"{found} of {asked[split]} {split} windows" for split, found in lab.sizes(rung).items() if found < asked[split]]
+        if short:
+            caveats.append(f"the text holds {' and '.join(short)} that the protocol asks for")
         if edges := int(a["edge"].sum()):
             where = "λ stands" if block is not None else f"λ of {edges} of {len(a['edge'])} blocks stands"
             caveats.append(f"{where} at an end of the cross-validation's grid")

@@ -1,4 +1,4 @@
-"""The lock on the bounds: a hash over every predicate's bounds, core rungs and minimal sizes, printed by every report.
+"""The lock on the bounds: a hash over every predicate's bounds, rungs, core and minimal sizes, and over the protocol's sizes and rules.
 
 An amendment changes a bound for a reason that does not depend on a verdict: it gets an entry in AMENDMENTS, which every report
 shows, and a new LOCKED. A hash that is not LOCKED is reported as such.
@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from typing import Any
 
 from claims.declared import all_predicates
+from harness.protocol import Protocol
 
-LOCKED = "23a18b837d8a75bf75c2bac1587cc5c7288a9acf783b5dbf92a8ebb5659da197"
+LOCKED = "c72ac9b99bf736273d016588a5525c29610a8b2a5cc89933b1c883539d1e647e"
 AMENDMENTS: tuple[str, ...] = ()
 
 
 def bounds_hash() -> str:
-    """SHA-256 over all that decides a verdict, in hex."""
-    table = [
+    """SHA-256 over bounds and protocol, in hex. The code that applies them is not part of it."""
+    table: list[dict[str, Any]] = [
         {
             "claim": claim.key,
             "predicate": predicate.name,
@@ -26,9 +28,12 @@ def bounds_hash() -> str:
             "core": sorted(predicate.core),
             "rungs": sorted(predicate.rungs),
             "fewest_blocks": predicate.fewest_blocks,
+            "blocks": predicate.blocks,
+            "inside": [str(limit) for limit in predicate.inside],
         }
         for claim, predicate in all_predicates()
     ]
+    table.append({"protocol": Protocol().as_dict()})
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 

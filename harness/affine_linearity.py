@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness import affine
 from harness.concurrency import in_parallel
-from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack
+from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack, unstack
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
@@ -98,10 +98,9 @@ class AffineLinearity:
         """Return what has been found so far, for a checkpoint."""
         return {f"{b}/{name}": array for b, arrays in enumerate(self.blocks) for name, array in arrays.items()}
 
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take up what a checkpoint held."""
-        count = 1 + max(int(key.split("/")[0]) for key in state)
-        self.blocks = [{name: state[f"{b}/{name}"] for name in Linearity.NAMES} for b in range(count)]
+    def restore(self, state: dict[str, Array], blocks: int) -> None:
+        """Take up what a checkpoint held of so many blocks; ValueError when it is not that."""
+        self.blocks = unstack(state, blocks, self._protocol.groups, self._evaluation)
 
     def result(self) -> dict[str, Linearity]:
         """Return the linearity of the one rung."""

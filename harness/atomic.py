@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import socket
@@ -34,14 +35,14 @@ def write(file: Path, data: bytes) -> None:
         raise
 
 
-def remove_abandoned_parts(folder: Path) -> int:
-    """Remove the unfinished files of writers that were killed; returns how many.
+def remove_abandoned_parts(folder: Path, name: str = "") -> int:
+    """Remove the unfinished files of writers that were killed, of any file or of the one named; returns how many.
 
     A part names its writer. It is abandoned when that process is gone from this machine, or, written from
     another machine, when it is a day old.
     """
     removed = 0
-    for part in folder.glob(".*.part"):
+    for part in folder.glob(f".{glob.escape(name[:64])}*.part"):
         match = _PART.match(part.name)
         try:
             if match is None or not _abandoned(match[1], int(match[2]), part):

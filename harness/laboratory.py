@@ -13,8 +13,8 @@ import numpy as np
 from fixtures.corpora import Corpus, Splits
 from fixtures.models import Model
 from harness import windows
-from harness.bookmark import StoreBookmark
-from harness.errors import SubjectError
+from harness.bookmark import StoreBookmark, unfinished
+from harness.errors import MeasurementError, SubjectError
 from harness.fingerprints import Memory
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
@@ -31,6 +31,7 @@ Announce = Callable[[str], "Progress"]
 Windows = dict[str, windows.Ids]
 
 RANK, AFFINE = "linearity by rank-k maps", "linearity by affine maps"
+MEASURES = {RANK: ("paper", "held-out", "typical"), AFFINE: ("strict",)}
 VERSIONS = {RANK: 1, AFFINE: 1}
 """Raise a version when a measurement's figures change, so that stored ones are no longer found."""
 
@@ -67,7 +68,7 @@ class Laboratory:
                 "text": self.splits.fingerprint,
                 "plan": plan,
             }
-            found = self._bench.store.get(key, _decode_windows)
+            found = self._bench.store.get(key, lambda record: _decode_windows(record, plan))
             if found is None:
                 found = self._cut(plan)
                 self._bench.store.put(key, Record(found, self._names()))
@@ -94,17 +95,29 @@ class Laboratory:
 
     def _measure(self, kind: str) -> dict[str, Linearity]:
         ids, store = self.windows(kind), self._bench.store
-        if (found := store.get(self._key(kind, ids), _decode_linearity)) is not None:
-            self.timings[kind] = {"stored": True}
+        sizes = {split: len(i) for split, i in ids.items()}
+        expected = (self.model.n_blocks, self.protocol.groups, sizes[EVALUATION])
+        found = store.get(self._key(kind, ids), lambda record: _decode_linearity(record, kind, *expected))
+        if found is not None:
+            self.timings[kind] = {"stored": True, "windows": sizes}
+            store.drop(unfinished(self._key(kind, ids)))  # A process killed between the two left it.
             return found
+        from harness.sweep import BATCH
+
         subject = self._bench.load(self.model, self.facts.weights)
         self.facts = subject.facts
         key = self._key(kind, ids)
-        bookmark = StoreBookmark(store, key)
+        bookmark = StoreBookmark(store, key, BATCH)
         start = time.perf_counter()
-        found = _run(kind, subject, ids, self.protocol, self._bench.announce(kind), bookmark)
+        try:
+            found = _run(kind, subject, ids, self.protocol, self._bench.announce(kind), bookmark)
+        except MeasurementError:
+            bookmark.drop()
+            raise
+        for rung, linearity in found.items():
+            linearity.check(expected[0], expected[1], 0 if rung == "paper" else expected[2])
         seconds = round(time.perf_counter() - start, 2)
-        self.timings[kind] = {"stored": False, "seconds": seconds}
+        self.timings[kind] = {"stored": False, "seconds": seconds, "windows": sizes}
         store.put(key, Record(_encode_linearity(found), {**self._names(), "seconds": seconds}))
         bookmark.drop()
         return found
@@ -222,16 +235,26 @@ def _encode_linearity(found: Mapping[str, Linearity]) -> dict[str, np.ndarray[An
     return {f"{rung}/{name}": array for rung, linearity in found.items() for name, array in linearity.arrays.items()}
 
 
-def _decode_linearity(record: Record) -> dict[str, Linearity]:
+def _decode_linearity(record: Record, kind: str, blocks: int, groups: int, evaluation: int) -> dict[str, Linearity]:
     rungs: dict[str, dict[str, Any]] = {}
     for path, array in record.arrays.items():
         rung, name = path.split("/")
         rungs.setdefault(rung, {})[name] = array
-    return {rung: Linearity(arrays) for rung, arrays in rungs.items()}
+    if set(rungs) != set(MEASURES[kind]):
+        raise ValueError(f"rungs {sorted(rungs)}, expected {sorted(MEASURES[kind])}")
+    found = {rung: Linearity(arrays) for rung, arrays in rungs.items()}
+    for rung, linearity in found.items():
+        linearity.check(blocks, groups, 0 if rung == "paper" else evaluation)
+    return found
 
 
-def _decode_windows(record: Record) -> Windows:
+def _decode_windows(record: Record, plan: Mapping[str, Any]) -> Windows:
+    if set(record.arrays) != {CALIBRATION, EVALUATION}:
+        raise ValueError("not windows of two splits")
     found = {split: record.arrays[split] for split in (CALIBRATION, EVALUATION)}
-    if any(ids.dtype != np.int64 or ids.ndim != 2 for ids in found.values()):
-        raise ValueError("not windows of token ids")
+    for i, ids in enumerate(found.values()):
+        fewest, most = plan.get("fewest", plan["count"])[i], plan["count"][i]
+        fits = ids.dtype == np.int64 and ids.ndim == 2 and ids.shape[1] == plan["window"] and fewest <= len(ids) <= most
+        if not fits or ids.min() < 0:
+            raise ValueError(f"windows {ids.dtype} of shape {ids.shape}")
     return found

@@ -63,6 +63,25 @@ class Linearity:
         half = None if np.isnan(a["half"]).all() else a["half"]
         return Figure(a["value"], a["fit"], score, half)
 
+    def check(self, blocks: int, groups: int, windows: int) -> None:
+        """Raise ValueError unless this is of so many blocks, groups of calibration windows and scored windows."""
+        found = (self.blocks, len(self.arrays["fit"]), len(self.arrays["score"]))
+        if found != (blocks, groups, windows):
+            raise ValueError(f"blocks, groups and windows are {found}, expected {(blocks, groups, windows)}")
+
+
+def unstack(state: Mapping[str, Array], count: int, groups: int, windows: int) -> list[dict[str, Array]]:
+    """Rebuild the findings of ``count`` blocks from arrays named ``block/name``; ValueError unless they are exactly that."""
+    shapes = {"fit": (groups,), "score": (windows,)}
+    blocks = [{name: state.get(f"{b}/{name}", np.zeros(0)) for name in Linearity.NAMES} for b in range(count)]
+    if len(state) != count * len(Linearity.NAMES):
+        raise ValueError(f"{len(state)} arrays, expected {len(Linearity.NAMES)} for each of {count} blocks")
+    for arrays in blocks:
+        for name, array in arrays.items():
+            if array.dtype != np.float64 or array.shape != shapes.get(name, ()):
+                raise ValueError(f"array '{name}': {array.dtype} of shape {array.shape}")
+    return blocks
+
 
 def stack(blocks: list[dict[str, Array]]) -> Linearity:
     """Stack what visitors found, block by block."""

@@ -45,7 +45,8 @@ class Protocol:
 
     On ``strict``: ``strict_tokens_per_width`` calibration tokens for each dimension of the stream (and no fewer windows than
     ``calibration_windows``), ``strict_evaluation_windows``, λ from ``grid`` (exponents of ten: first, last, step) times tr/d by
-    cross-validation over ``folds`` contiguous groups; below ``fewest_tokens_per_width`` a figure is not judged.
+    cross-validation over ``folds`` contiguous groups; below ``fewest_tokens_per_width``, or when half the calibration windows
+    move it by more than ``half_sample_change``, a figure is not judged.
 
     The paper states neither its λ nor any interval; those rules are ours.
     """
@@ -60,6 +61,7 @@ class Protocol:
     strict_tokens_per_width: int = 32
     strict_evaluation_windows: int = 64
     fewest_tokens_per_width: int = 16
+    half_sample_change: float = 0.05
     folds: int = 8
     grid: tuple[float, float, float] = (-8.0, 2.0, 0.5)
     seed: int = 0

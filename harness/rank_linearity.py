@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness import ridge
 from harness.concurrency import in_parallel
-from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack
+from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack, unstack
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
@@ -82,7 +82,8 @@ class RankLinearity:
             def refit(group: int, name: str = name, fit: _Fit = fit) -> tuple[float, float]:
                 part = self._typical.group(group)
                 with names_the_block(block):
-                    return fit.refit(fit.total - (part if name == "typical" else part + self._rest[group]), scored[name])
+                    rest = fit.total - (part if name == "typical" else part + self._rest[group])
+                    return fit.refit(rest, scored[name], in_sample=name == "all")
 
             inside, outside = zip(*in_parallel(refit, range(self._typical.groups), self._device), strict=True)
             found[name] = fit.result(np.array(inside), np.array(outside), 1 - scored[name].n / tokens)
@@ -96,10 +97,15 @@ class RankLinearity:
             f"{b}/{rung}/{name}": a for b, rungs in enumerate(self.blocks) for rung, arrays in rungs.items() for name, a in arrays.items()
         }
 
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take up what a checkpoint held."""
-        count = 1 + max(int(key.split("/")[0]) for key in state)
-        self.blocks = [{rung: {n: state[f"{b}/{rung}/{n}"] for n in Linearity.NAMES} for rung in RUNGS} for b in range(count)]
+    def restore(self, state: dict[str, Array], blocks: int) -> None:
+        """Take up what a checkpoint held of so many blocks; ValueError when it is not that."""
+        groups, parts = self._protocol.groups, {}
+        for rung in RUNGS:
+            mine = {name.replace(f"/{rung}/", "/"): array for name, array in state.items() if f"/{rung}/" in name}
+            parts[rung] = unstack(mine, blocks, groups, 0 if rung == "paper" else self._evaluation)
+        if len(state) != sum(len(block) for part in parts.values() for block in part):
+            raise ValueError("it holds more than the findings of these blocks")
+        self.blocks = [{rung: parts[rung][b] for rung in RUNGS} for b in range(blocks)]
 
     def result(self) -> dict[str, Linearity]:
         """Return the linearity of every rung."""
@@ -124,10 +130,11 @@ class _Fit:
         windows = slice(first, first + len(x))
         self._error[windows], self._energy[windows] = error.sum(1).cpu(), energy.sum(1).cpu()
 
-    def refit(self, rest: Sums, scored: Sums) -> tuple[float, float]:
-        """Fit to ``rest`` with k and λ frozen; R² on those rows and on the evaluation rows."""
+    def refit(self, rest: Sums, scored: Sums, in_sample: bool) -> tuple[float, float]:
+        """Fit to ``rest`` with k and λ frozen; R² on those rows, when it is asked for, and on the evaluation rows."""
         other = ridge.fit(rest, ridge.output_basis(rest, rank=self._map.rank), self._lam)
-        return share(other.squared_error(rest), rest.energy), share(other.squared_error(scored), scored.energy)
+        inside = share(other.squared_error(rest), rest.energy) if in_sample else np.nan
+        return inside, share(other.squared_error(scored), scored.energy)
 
     def result(self, inside: Array, outside: Array, left_out: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures in sample and on evaluation text."""

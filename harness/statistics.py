@@ -13,12 +13,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with a two-sided confidence interval; ``level`` in (0, 1)."""
+    """A figure with a two-sided confidence interval; ``level`` in (0, 1); ``half`` is t·SE, before the limits are clipped."""
 
     value: float
     low: float
     high: float
     level: float
+    half: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Figure:
         error = float(np.sqrt(sum(jackknife_error(rows) ** 2 for rows in parts)))
         half = float(t.ppf((1 + level) / 2, min(len(rows) for rows in parts) - 1)) * error
         value = float(self.value)
-        return Interval(value, max(value - half, min(inside[0], value)), min(value + half, max(inside[1], value)), level)
+        return Interval(value, max(value - half, min(inside[0], value)), min(value + half, max(inside[1], value)), level, half)
 
 
 def jackknife_error(replicates: Array) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import sys
 import time
 import warnings
@@ -55,7 +56,7 @@ class Store:
     """Measurements by key, under a folder; with ``folder=None`` nothing is kept and nothing found."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+        self.folder, self._told = folder, False
         if folder is not None:
             for part in self._folders():
                 atomic.remove_abandoned_parts(part)
@@ -63,20 +64,20 @@ class Store:
     def get(self, key: Key, decode: Callable[[Record], T]) -> T | None:
         """Return the decoded entry of a key, or None when there is none.
 
-        An entry that is damaged, belongs to another key, or that ``decode`` rejects (ValueError, KeyError, TypeError) is set aside with a
-        StoreWarning.
+        An entry that is damaged, belongs to another key, or that ``decode`` cannot make sense of is set aside with a StoreWarning.
         """
         file = self._file(key)
-        if file is None or not file.is_file():
-            return None
         try:
+            if file is None or not file.exists():
+                return None
             found, record = read(file)
             if _canonical(found) != _canonical(key):
                 raise ValueError("it holds another key")
             return decode(record)
         except OSError as error:
-            warnings.warn(StoreWarning(f"store: {file.name} cannot be read ({error.strerror}); measuring again"), stacklevel=2)
-        except (ValueError, KeyError, TypeError) as error:
+            warnings.warn(StoreWarning(f"store: {self.folder} cannot be read ({error.strerror}); measuring again"), stacklevel=2)
+        except Exception as error:  # Whatever a crafted entry makes decode stumble over, it is not a result.
+            assert file is not None
             self._set_aside(file, error)
         return None
 
@@ -89,7 +90,10 @@ class Store:
             file.parent.mkdir(parents=True, exist_ok=True)
             atomic.write(file, encode(key, record))
         except OSError as error:
-            warnings.warn(StoreWarning(f"store: {file.parent} cannot be written ({error.strerror}); the result is not kept"), stacklevel=2)
+            if not self._told:  # Once: every further result would say the same.
+                text = f"store: {self.folder} cannot be written ({error.strerror}); results are not kept"
+                warnings.warn(StoreWarning(text), stacklevel=2)
+            self._told = True
 
     def drop(self, key: Key) -> None:
         """Forget a key."""
@@ -139,24 +143,35 @@ def encode(key: Key, record: Record) -> bytes:
 
 def read(file: Path) -> tuple[dict[str, Any], Record]:
     """Read an entry and verify its digest. Raises OSError, or ValueError when it is damaged or not an entry."""
-    from safetensors import SafetensorError, safe_open
-
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("not a plain file")
     with file.open("rb") as stream:
         # The header's length is checked before anything of that size is read.
         length = int.from_bytes(stream.read(8), "little")
         if not 2 <= length <= min(_LARGEST_HEADER, file.stat().st_size - 8):
             raise ValueError("the header's length does not fit the file")
     try:
-        with safe_open(file, framework="np") as opened:
-            header = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError as error:
-        raise ValueError(f"damaged: {error}") from None
+        return _verified(file)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # Types that NumPy does not know, a header that nests too deep, and what else can be crafted.
+        raise ValueError(f"damaged: {type(error).__name__}: {error}") from None
+
+
+def _verified(file: Path) -> tuple[dict[str, Any], Record]:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as opened:
+        header = opened.metadata() or {}
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
     digest = header.pop("digest", None)
     if header.get("format") != FORMAT or digest != _digest(header, arrays):
         raise ValueError("its digest does not match its contents")
+    key, notes = json.loads(header["key"]), json.loads(header["notes"])
+    if not isinstance(key, dict) or not isinstance(notes, dict):
+        raise ValueError("key or notes are not objects")
     arrays.pop("empty", None)
-    return json.loads(header["key"]), Record(arrays, json.loads(header["notes"]))
+    return key, Record(arrays, notes)
 
 
 def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prune.add_argument("--all", action="store_true", help="everything")
     given = parser.parse_args(arguments)
     folder = given.store or default_folder()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - False, where Path.is_dir() raises for names that are too long
         print(f"no store at {printable(folder)}", file=sys.stderr)
         return 4
     store = Store(folder)
@@ -39,14 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _entries(store: Store) -> Iterator[tuple[Path, int, float, dict[str, Any], dict[str, Any], str]]:
     """Yield file, size, age in days, key, notes and the fault of every entry."""
     for file in store.entries():
+        size, age = 0, 0.0
         try:
             stat = file.stat()
+            size, age = stat.st_size, (time.time() - stat.st_mtime) / _DAY
             key, record = read(file)
-            yield file, stat.st_size, (time.time() - stat.st_mtime) / _DAY, key, dict(record.notes), ""
+            yield file, size, age, key, dict(record.notes), ""
         except FileNotFoundError:  # Another process replaced or dropped it.
             continue
         except (OSError, ValueError) as error:
-            yield file, stat.st_size, (time.time() - stat.st_mtime) / _DAY, {}, {}, str(error).splitlines()[0]
+            yield file, size, age, {}, {}, next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _list(store: Store, verify: bool) -> int:
@@ -65,16 +68,21 @@ def _list(store: Store, verify: bool) -> int:
 
 
 def _prune(store: Store, older_than: float | None, everything: bool) -> int:
-    removed = freed = 0
-    doomed = [(file, file.stat().st_size) for file in store.set_aside()]
-    for file, size, age, key, _, fault in _entries(store):
+    doomed = store.set_aside()
+    for file, _, age, key, _, fault in _entries(store):
         if everything or fault or key.get("unfinished") or (older_than is not None and age > older_than):
-            doomed.append((file, size))
-    for file, size in doomed:
-        file.unlink(missing_ok=True)
-        removed, freed = removed + 1, freed + size
+            doomed.append(file)
+    removed = freed = failed = 0
+    for file in doomed:
+        try:
+            size = file.stat().st_size
+            file.unlink()
+            removed, freed = removed + 1, freed + size
+        except OSError as error:
+            failed += 1
+            print(f"{printable(file)}: not removed ({error.strerror})", file=sys.stderr)
     print(f"removed {removed} files, {_size(freed)}")
-    return 0
+    return int(failed > 0)
 
 
 def _size(count: float) -> str:

@@ -45,15 +45,18 @@ class Visitor(Protocol):
     def state(self) -> State:
         """Return what has been found up to a block's end, as named arrays."""
 
-    def restore(self, state: State) -> None:
-        """Take up what :meth:`state` returned, exactly."""
+    def restore(self, state: State, blocks: int) -> None:
+        """Take up what :meth:`state` returned after so many blocks, exactly; ValueError when it is not that."""
 
 
 class Bookmark(Protocol):
     """Where an unfinished sweep is kept."""
 
-    def load(self) -> tuple[int, State] | None:
-        """Return the block to go on at and the state before it, or None."""
+    def load(self, take_up: Callable[[int, State], None]) -> int:
+        """Hand over the block to go on at and the state before it; return that block, or 0 when there is none.
+
+        ``take_up`` raises ValueError or KeyError, having changed nothing, for a state that does not fit.
+        """
 
     def save(self, block: int, state: Callable[[], State]) -> None:
         """Offer the state before ``block``; it is asked for only when it is to be kept."""
@@ -80,8 +83,8 @@ def sweep(
         streams[split, start], calls[split, start] = anatomy.enter(ids)
         _check_finite(streams[split, start], "the embedding")
     total, first = len(anatomy.blocks), 0
-    if bookmark and (found := bookmark.load()):
-        first = _take_up(found, streams, visitors)
+    if bookmark:
+        first = bookmark.load(lambda block, state: _take_up(block, total, state, streams, visitors))
     for block in range(first, total):
         for split in windows:
             for key in (k for k in batches if k[0] == split):
@@ -114,16 +117,22 @@ def _put_down(streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor
     return state
 
 
-def _take_up(found: tuple[int, State], streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor]) -> int:
-    """Put a kept state in the place of the embeddings' and return the block to go on at."""
-    block, state = found
+def _take_up(block: int, total: int, state: State, streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor]) -> None:
+    """Put a kept state in the place of the embeddings', when all of it fits."""
+    if not 0 < block < total:
+        raise ValueError(f"block {block} of {total}")
+    kept = {}
     for (split, start), stream in streams.items():
-        kept = torch.from_numpy(state[f"stream/{split}/{start}"].copy()).view(stream.dtype)
-        streams[split, start] = kept.view(stream.shape).to(stream.device)
-    for i, visitor in enumerate(visitors):
-        prefix = f"visitor{i}/"
-        visitor.restore({name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)})
-    return block
+        array = state[f"stream/{split}/{start}"]
+        if array.dtype != np.uint8 or array.size != stream.numel() * stream.element_size():
+            raise ValueError(f"stream {split}/{start}: {array.size} bytes of {array.dtype}")
+        kept[split, start] = torch.from_numpy(array.reshape(-1).copy()).view(stream.dtype).view(stream.shape).to(stream.device)
+    parts = [{n.removeprefix(f"visitor{i}/"): a for n, a in state.items() if n.startswith(f"visitor{i}/")} for i in range(len(visitors))]
+    if len(state) != len(kept) + sum(len(part) for part in parts):
+        raise ValueError("it holds more than streams and findings")
+    for visitor, part in zip(visitors, parts, strict=True):
+        visitor.restore(part, block)
+    streams.update(kept)
 
 
 def _check_finite(stream: Tensor, where: str) -> None:

@@ -96,7 +96,10 @@ def _print_subject(console: Console, model: str, corpus: str, facts: dict[str, A
         console.print(f"  text {c['text'][:8]}, {corpus}: {c['edition']}, {c['splitting']}", soft_wrap=True)
         console.print(f"  corpus {c['chosen']}", soft_wrap=True)
     for what, timing in facts.get("timings", {}).get(f"{model}/{corpus}", {}).items():
-        console.print(f"  {what}: " + ("from the store" if timing["stored"] else f"measured in {timing['seconds']:.0f} s"))
+        windows = " + ".join(str(count) for count in timing["windows"].values())
+        console.print(
+            f"  {what}: " + ("from the store" if timing["stored"] else f"measured in {timing['seconds']:.0f} s") + f", {windows} windows"
+        )
 
 
 def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict], n_blocks: int) -> None:

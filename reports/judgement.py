@@ -12,8 +12,6 @@ from harness.protocol import RUNGS, Protocol
 from harness.statistics import Figure, Interval
 from reports.ledger import Cell, Row
 
-_HALF_SAMPLE_CHANGE = 0.05
-
 
 class Sizes(Interface):
     """What is needed of a laboratory here."""
@@ -45,8 +43,11 @@ def judge(
     if math.isnan(value):
         why = "no figure: the block adds nothing, or all values are equal"
         return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=why, quick=quick)
-    if figure.half is not None and not abs(float(figure.half) - value) <= _HALF_SAMPLE_CHANGE:
-        doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half):.3f}, a change above {_HALF_SAMPLE_CHANGE}")
+    if figure.half is not None and not abs(float(figure.half) - value) <= lab.protocol.half_sample_change:
+        doubts = (
+            *doubts,
+            f"fitted on half the calibration windows it is {float(figure.half):.3f}, a change above {lab.protocol.half_sample_change}",
+        )
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         why = "no interval: with some group or window left out there is nothing to explain"
@@ -78,7 +79,7 @@ def judge(
 
 def _more_windows(bound: Bound, interval: Interval, figure: Figure, sizes: dict[str, int]) -> str:
     """Say about how many windows would decide, a standard error falling with the root of their number and the figure staying."""
-    factor = bound.narrowing(interval.value, interval.low, interval.high)
+    factor = bound.narrowing(interval.value, interval.value - interval.half, interval.value + interval.half)
     if factor is None:
         return "the figure itself lies between the bounds: more windows will not decide"
     times = 1 / factor**2

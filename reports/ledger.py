@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -143,7 +144,7 @@ def judge_claim(rows: Iterable[Row]) -> tuple[Verdict, tuple[str, ...]]:
     for decisive in (Verdict.FALSIFIED, Verdict.ERROR, Verdict.UNTESTED):
         if found := tuple(row.cell.predicate for row in core if row.verdict is decisive):
             return decisive, found
-    if all(row.quick for row in core):
+    if any(row.quick for row in core):
         return Verdict.MEASURED, ()
     applicable = [row for row in core if row.verdict is not Verdict.NOT_APPLICABLE]
     if not applicable:
@@ -155,24 +156,32 @@ def judge_claim(rows: Iterable[Row]) -> tuple[Verdict, tuple[str, ...]]:
 def ladder(predicate: Predicate, rows: Iterable[Row], n_blocks: int) -> str | None:
     """Say in one sentence which control moves the verdict of a predicate, from its rows on one model and corpus.
 
-    Rungs that carry no verdict are read against the bound of ``paper``. None when fewer than two rungs have a figure.
+    Rungs that carry no verdict are read against the bound of ``paper``. Where rungs between did not run, all their controls are named.
+    None when fewer than two rungs have a figure.
     """
-    steps: list[tuple[str, Verdict]] = []
-    for row in sorted(rows, key=lambda row: list(RUNGS).index(row.cell.rung)):
+    order = list(RUNGS)
+    steps: list[tuple[int, Verdict]] = []
+    doubted = []
+    for row in sorted(rows, key=lambda row: order.index(row.cell.rung)):
         bound = predicate.judged(row.cell.rung if RUNGS[row.cell.rung].judged else "paper", row.cell.block, n_blocks)
-        if bound is not None and row.value is not None and not row.quick:
-            steps.append((row.cell.rung, row.against(bound)))
+        if bound is None or row.value is None or row.quick:
+            continue
+        if row.verdict is Verdict.INCONCLUSIVE and row.margin is None:
+            doubted.append(row.cell.rung)  # What a doubt did is not what the rung's control did.
+        else:
+            steps.append((order.index(row.cell.rung), row.against(bound)))
+    in_doubt = f"; in doubt on {' and '.join(doubted)}" if doubted else ""
     if len(steps) < 2:
-        return None
-    (first, verdict), *rest = steps
+        return in_doubt.removeprefix("; ") or None
     moves = []
-    for rung, after in rest:
-        if after is not verdict:
-            moves.append(f"{RUNGS[rung].control} ({rung}) makes it {after.word}")
-        verdict = after
+    for (before, was), (after, now) in itertools.pairwise(steps):
+        if now is not was:
+            controls = " or ".join(RUNGS[order[i]].control for i in range(before + 1, after + 1))
+            moves.append(f"{controls} ({order[after]}) makes it {now.word}")
+    first, last = order[steps[0][0]], order[steps[-1][0]]
     if not moves:
-        return f"no control moves it: {verdict.word} from {first} to {steps[-1][0]}"
-    return f"{steps[0][1].word} on {first}; {'; '.join(moves)}"
+        return f"no control moves it: {steps[0][1].word} from {first} to {last}{in_doubt}"
+    return f"{steps[0][1].word} on {first}; {'; '.join(moves)}{in_doubt}"
 
 
 @dataclass
@@ -184,6 +193,7 @@ class Ledger:
     """(claim marker, predicate) → rungs for which this version has a measurement."""
     selected: set[str] = field(default_factory=set)
     """Identifiers of the cells that the session set out to test."""
+    quick: bool = False
     rows: dict[Cell, Row] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
@@ -208,6 +218,7 @@ class Ledger:
                             predicate.is_core(rung, block, n_blocks),
                             bound=predicate.judged(rung, block, n_blocks),
                             reason=why,
+                            quick=self.quick,
                         )
                     )
         return complete

@@ -63,7 +63,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     cell, measures, n_blocks = item.stash[CELL]
     if why := measures.predicate.inapplicable(n_blocks):
         core = measures.predicate.is_core(cell.rung, cell.block, n_blocks)
-        row = Row(cell, Verdict.NOT_APPLICABLE, measures.predicate.unit, core, reason=why)
+        row = Row(cell, Verdict.NOT_APPLICABLE, measures.predicate.unit, core, reason=why, quick=item.config.stash[LEDGER].quick)
         item.stash[ROW] = row
         pytest.skip(row.message())
 
@@ -99,7 +99,7 @@ def _failure(item: pytest.Item, error: BaseException) -> Row:
     reason = printable(first if foreseen else f"{type(error).__name__}: {first}")
     # Text that is too short is bad input: nothing was measured, and nothing failed.
     verdict = Verdict.UNTESTED if isinstance(error, TextError) else Verdict.ERROR
-    return Row(cell, verdict, measures.predicate.unit, core, reason=reason)
+    return Row(cell, verdict, measures.predicate.unit, core, reason=reason, quick=item.config.stash[LEDGER].quick)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str | tuple[str, dict[str, bool]]] | None:

@@ -27,6 +27,7 @@ def contents(ledger: Ledger, facts: dict[str, Any]) -> dict[str, Any]:
 def write(file: Path, report: dict[str, Any]) -> None:
     """Replace a file by a report, atomically: on any failure the old file stands. Raises OSError."""
     data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    atomic.remove_abandoned_parts(file.parent, file.name)
     atomic.write(file, data)
 
 

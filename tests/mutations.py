@@ -51,7 +51,7 @@ MUTATIONS = [
         "y = after.to(self._device).double()",
         "test_planted_linearity",
     ),
-    ("harness/rank_linearity.py", "fit.total - (part if name", "fit.total + 0 * (part if name", "test_planted_linearity"),
+    ("harness/rank_linearity.py", "rest = fit.total - (part if name", "rest = fit.total + (part if name", "test_planted_linearity"),
     (
         "harness/rank_linearity.py",
         "share(other.squared_error(scored), scored.energy)",
@@ -84,7 +84,7 @@ MUTATIONS = [
     ("claims/claim.py", "return 1 - 0.05 / sum(judged in p.core", "return 1 - 0.05 * sum(judged in p.core", "test_verdicts"),
     ("claims/declared.py", "_both(_at_least(0.30, 0)), core=JUDGED", "_both(_at_least(0.10, 0)), core=JUDGED", "test_judgement"),
     ("claims/claim_4_linearity_grows_with_depth.py", "r2[-1] - r2[0]", "r2[-1] - r2[1]", "test_plugin"),
-    ("reports/judgement.py", "<= _HALF_SAMPLE_CHANGE", "<= 10", "test_judgement"),
+    ("reports/judgement.py", "<= lab.protocol.half_sample_change", "<= 10", "test_judgement"),
     ("reports/judgement.py", "times = 1 / factor**2", "times = 1 / factor", "test_judgement"),
     ("reports/judgement.py", "and not quick else None", "else None", "test_judgement"),
     (

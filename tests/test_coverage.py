@@ -59,7 +59,8 @@ def measure(visitor, kind: str, shares: list[float], evaluation: int, seed: int)
 def test_r2_is_covered(kind):
     """1,000 repetitions a rung, d = 4, R² = 0.6. At least 92% of 95% intervals and 99% of 99.84% intervals hold the truth.
 
-    With noise of very different size between windows, 16 windows are too few for that: 86% and 97% there, as tests/README.md says.
+    With noise of very different size between windows, 16 windows are too few for that: 89% and 98% were found there, and 86% and 97% are
+    asked for. No interval is so wide that 95% of them cover in more than 98.5%.
     """
     torch.set_num_threads(1)
     hits: dict[tuple[str, float], int] = {}
@@ -74,6 +75,7 @@ def test_r2_is_covered(kind):
         print(f"{kind:10}  {rung:8}  nominal {level:.2%}  covered {count / 1000:.1%}")
     few, enough = (860, 970), (920, 990)
     for (rung, level), count in hits.items():
+        assert level != 0.95 or count <= 985
         assert count >= (few if kind == "correlated" and rung != "strict" else enough)[level != 0.95]
 
 
@@ -83,7 +85,7 @@ def test_r2_is_covered(kind):
 def test_rank_correlations_are_attenuated_by_noise(blocks, gap):
     """100 repetitions on ``held-out``, blocks whose R² rises by ``gap`` a block, so that ρ = τ = 1: what the intervals make of it.
 
-    This documents a limit and sets no bar: noise swaps neighbours, which can only lower the figures.
+    This documents a limit: noise swaps neighbours, which lowers the figures, and the intervals are centred on them.
     """
     torch.set_num_threads(1)
     shares = [0.3 + gap * b for b in range(blocks)]
@@ -99,4 +101,4 @@ def test_rank_correlations_are_attenuated_by_noise(blocks, gap):
                 means[name] += interval.value / 100
     for name in hits:
         print(f"{blocks} blocks, gap {gap}, error of R² {error:.3f}: {name} mean {means[name]:.2f} of 1, covered {hits[name]}%")
-        assert means[name] <= 1
+        assert means[name] < (0.97 if gap == 0.02 else 0.7)

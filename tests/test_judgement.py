@@ -19,7 +19,7 @@ from harness.linearity import Linearity
 from harness.protocol import Protocol
 from harness.statistics import Figure
 from reports.judgement import judge
-from reports.ledger import Cell, Row, ladder
+from reports.ledger import Cell, Row, judge_claim, ladder
 
 SIZES = {"calibration": 32, "evaluation": 16}
 GAIN = Measures(DEPTH, DEPTH.named("depth_gain"), ("paper",))
@@ -72,6 +72,13 @@ def test_quick_sizes_are_never_judged():
     assert (row.verdict, row.bound, row.margin, row.quick) == (Verdict.MEASURED, None, None, True)
 
 
+def test_a_quick_claim_is_measured_whatever_else_it_holds():
+    """Also where another core cell is not applicable."""
+    quick = Row(Cell("m", "c", 4, "depth_gain", "paper"), Verdict.MEASURED, "", True, 0.9, quick=True)
+    other = Row(Cell("m", "c", 4, "depth_trend", "paper"), Verdict.NOT_APPLICABLE, "", True, quick=True)
+    assert judge_claim([quick, other]) == (Verdict.MEASURED, ())
+
+
 def test_the_rungs_between_are_measured():
     """held-out and typical carry no verdict."""
     assert {judged(spread(-0.9, 0.001), rung).verdict for rung in ("held-out", "typical")} == {Verdict.MEASURED}
@@ -90,6 +97,12 @@ def test_power_says_how_many_windows_would_decide():
     row = judged(spread(0.35, 0.1 / 2.4899))
     assert row.verdict is Verdict.INCONCLUSIVE
     assert row.reason == "about 64 windows for evaluation, not 16, would decide if the figure stayed" or "65 windows" in row.reason
+    # A correlation's limits are clipped to 1, its standard error is not: 0.6 ± 3 against 0.5 needs 30² times as much.
+    trend = Measures(DEPTH, DEPTH.named("depth_trend"), ("paper",))
+    cell = Cell("m", "c", 4, "depth_trend", "strict")
+    wide = judge(cell, trend, 12, spread(0.6, 3 / 2.4899), (), (), None, lab())
+    assert (wide.low, wide.high) == (-1, 1)
+    assert "about 14,4" in wide.reason
     dead = judged(spread(0.2, 0.1))
     assert dead.reason == "the figure itself lies between the bounds: more windows will not decide"
 
@@ -133,6 +146,14 @@ def test_one_sentence_says_which_control_moved_the_verdict():
         "larger samples (strict) makes it FALSIFIED"
     )
     assert ladder_of(("paper", holds)) is None
+    assert ladder_of(("paper", holds), ("strict", fails)) == (
+        "HOLDS on paper; scoring on held-out text or leaving out massive activations or centring, full rank and cross-validated ridge on "
+        "larger samples (strict) makes it FALSIFIED"
+    )
+    doubtful = judged(spread(0.45, 0.01), doubts=("too little text",))
+    assert ladder(gain, [rung_row("paper", *holds), rung_row("typical", *holds), doubtful], 12) == (
+        "no control moves it: HOLDS from paper to typical; in doubt on strict"
+    )
 
 
 def linearity(values, error=0.01, **changes) -> Linearity:
@@ -145,22 +166,39 @@ def linearity(values, error=0.01, **changes) -> Linearity:
     return Linearity(arrays | {name: np.array(value, dtype=float) for name, value in changes.items()})
 
 
+def laboratory(found: Linearity, calibration=72, evaluation=64):
+    """What remarks need of a laboratory."""
+    return SimpleNamespace(
+        protocol=Protocol(),
+        facts=SimpleNamespace(width=576),
+        linearity=lambda rung: found,
+        sizes=lambda rung: {"calibration": calibration, "evaluation": evaluation},
+    )
+
+
 def test_undersampled_strict_figures_are_doubted():
     """Fewer than 16 tokens a dimension, at the block or, for a figure over blocks, at any."""
-    found = linearity([0.1, 0.5], fitted=[16 * 15, 16 * 16])
-    protocol = Protocol()
-    assert "fitted to 240 tokens, fewer than 16 for each of 16 dimensions" in remarks(found, protocol, "strict", 0)["doubts"]
-    assert not remarks(found, protocol, "strict", 1)["doubts"]
-    assert remarks(found, protocol, "strict")["doubts"]
-    assert not remarks(found, protocol, "paper", 0)["doubts"]
+    lab = laboratory(linearity([0.1, 0.5], fitted=[16 * 15, 16 * 16]))
+    assert "fitted to 240 tokens, fewer than 16 for each of 16 dimensions" in remarks(lab, "strict", 0)["doubts"]
+    assert not remarks(lab, "strict", 1)["doubts"]
+    assert remarks(lab, "strict")["doubts"]
+    assert not remarks(lab, "paper", 0)["doubts"]
 
 
 def test_a_penalty_at_the_end_of_its_grid_is_a_caveat():
     """Said, and judged all the same."""
-    found = linearity([0.1, 0.5, 0.6], edge=[0, 1, 0])
-    assert not remarks(found, Protocol(), "strict", 0)["caveats"]
-    assert remarks(found, Protocol(), "strict", 1)["caveats"] == ("λ stands at an end of the cross-validation's grid",)
-    assert remarks(found, Protocol(), "strict")["caveats"] == ("λ of 1 of 3 blocks stands at an end of the cross-validation's grid",)
+    lab = laboratory(linearity([0.1, 0.5, 0.6], edge=[0, 1, 0]))
+    assert not remarks(lab, "strict", 0)["caveats"]
+    assert remarks(lab, "strict", 1)["caveats"] == ("λ stands at an end of the cross-validation's grid",)
+    assert remarks(lab, "strict")["caveats"] == ("λ of 1 of 3 blocks stands at an end of the cross-validation's grid",)
+
+
+def test_a_text_too_short_for_the_strict_sizes_is_a_caveat():
+    """How many windows there are, and how many were asked for."""
+    lab = laboratory(linearity([0.1, 0.5]), calibration=40, evaluation=16)
+    expected = "the text holds 40 of 72 calibration windows and 16 of 64 evaluation windows that the protocol asks for"
+    assert remarks(lab, "strict", 0)["caveats"] == (expected,)
+    assert not remarks(lab, "paper", 0)["caveats"]
 
 
 def test_blocks_within_noise_are_counted():
@@ -173,7 +211,7 @@ def test_the_bounds_are_locked():
     """A changed bound, core rung or minimal size changes the hash; nobody changed one without saying so."""
     assert bounds_hash() == LOCKED
     assert state()["locked"] is True
-    assert LOCKED == "23a18b837d8a75bf75c2bac1587cc5c7288a9acf783b5dbf92a8ebb5659da197"
+    assert LOCKED == "c72ac9b99bf736273d016588a5525c29610a8b2a5cc89933b1c883539d1e647e"
 
 
 def test_the_bounds_are_the_protocols():

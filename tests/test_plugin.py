@@ -183,7 +183,7 @@ def test_the_table_shows_what_a_reader_needs(claims):
             "*verdicts*",
             "rising-???????? · planted, 8 blocks, d = 16",
             "*weights ????????, safetensors, as stored; float32 on cpu*",
-            "  linearity by rank-k maps: measured in * s",
+            "  linearity by rank-k maps: measured in * s, 32 + 16 windows",
             "claim 1: variance is not importance   paper UNTESTED (2 core not run)*",
             "claim 4: linearity increases with depth   paper HOLDS   strict HOLDS",
             "*depth_trend [*] *paper *HOLDS *[[]*[]] *≥ 0.5 | ≤ 0*",
@@ -278,7 +278,10 @@ def test_too_little_text_names_tokens_and_is_bad_input(claims):
         (["--corpus=~nobody-of-this-name/x"], "not a path"),
         (["--report=/dev/null"], "it is not a plain file"),
         (["--store=pyproject.toml", "--no-store"], "exclude one another"),
-        (["--store=/dev/null"], "not a folder"),
+        (["--store=/dev/null"], "File exists"),
+        (["--store=/dev/null/x"], "Not a directory"),
+        (["--store=" + "x" * 300], "too long"),
+        (["--report=" + "x" * 300], "too long"),
     ],
 )
 def test_bad_options_end_before_anything_is_loaded(claims, arguments, message, monkeypatch):
@@ -306,7 +309,9 @@ def test_too_little_text_for_strict_sizes_is_less_text_and_said(claims, shelf):
     planted.corpus(shelf / "enough")
     result = claims(text="enough")
     assert result.ret == 0
-    assert verdicts(result.report, "strict")["depth_gain"] == "holds"
+    row = next(r for r in result.report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "strict")
+    assert row["verdict"] == "holds"
+    assert row["caveats"] == ["the text holds 16 of 64 evaluation windows that the protocol asks for"]
 
 
 def test_a_session_that_stops_early_is_not_green(claims):
@@ -323,9 +328,11 @@ def test_quick_is_measured_only(claims):
     assert result.ret == 0
     rows = [row for row in result.report["rows"] if row["value"] is not None]
     assert {row["verdict"] for row in rows} == {"measured"}
-    assert {row["quick"] for row in rows} == {True}
+    assert {row["quick"] for row in result.report["rows"]} == {True}
     assert {c["verdict"] for c in result.report["claims"] if c["claim"] == 4} == {"measured"}
     assert result.report["protocol"]["calibration_windows"] == 8
+    result = claims("--quick", model="short")  # too few blocks for a trend
+    assert {c["verdict"] for c in result.report["claims"] if c["claim"] == 4} == {"measured"}
 
 
 def test_the_seed_is_recorded(claims):

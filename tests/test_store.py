@@ -102,6 +102,8 @@ def test_truncated_and_crafted_files_are_set_aside(tmp_path_factory, data, cut):
         save({"a": np.zeros(3)}),
         save({"a": np.zeros(3)}, metadata={"format": "1", "key": json.dumps(KEY), "notes": "{}", "digest": "0" * 64}),
         encode({"measurement": "another"}, RECORD),
+        (100_002).to_bytes(8, "little") + b"[" * 100_002 + b" " * 9,
+        (88).to_bytes(8, "little") + b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"__metadata__":{"format":"1"}}   ' + b"0000",
     ],
 )
 def test_crafted_entries_are_set_aside(tmp_path, content):
@@ -119,6 +121,42 @@ def test_an_entry_that_does_not_decode_is_set_aside(tmp_path):
     store.put(KEY, Record({name: np.zeros(3) for name in Linearity.NAMES}))
     with pytest.warns(StoreWarning, match="does not fit"):
         assert store.get(KEY, lambda record: Linearity(record.arrays)) is None
+
+
+def test_results_of_other_sizes_are_not_results(tmp_path):
+    """Fewer blocks, groups or windows than asked for, a rung missing: set aside."""
+    from harness.laboratory import RANK, _decode_linearity, _encode_linearity
+
+    def found(blocks=4, groups=16, windows=16):
+        ones = {name: np.ones(blocks) for name in Linearity.NAMES}
+        rungs = {"paper": 0, "held-out": windows, "typical": windows}
+        return {r: Linearity({**ones, "fit": np.ones((groups, blocks)), "score": np.ones((w, blocks))}) for r, w in rungs.items()}
+
+    def readable(arrays):
+        store = Store(tmp_path)
+        store.put(KEY, Record(arrays))
+        return store.get(KEY, lambda record: _decode_linearity(record, RANK, 4, 16, 16)) is not None
+
+    assert readable(_encode_linearity(found()))
+    missing = found()
+    del missing["typical"]
+    for wrong in (found(blocks=2), found(groups=0), found(windows=3), missing, {}):
+        with pytest.warns(StoreWarning, match="set aside"):
+            assert not readable(_encode_linearity(wrong))
+
+
+@pytest.mark.parametrize(
+    "ids", [np.zeros((3, 7), np.int64), np.zeros((0, 8), np.int64), np.full((4, 8), -1), np.zeros((4, 8)), np.zeros(32, np.int64)]
+)
+def test_windows_of_other_sizes_are_not_windows(ids):
+    """Wrong shapes, negative or fractional ids."""
+    from harness.laboratory import _decode_windows
+
+    plan = {"layout": "contiguous", "window": 8, "count": [4, 4]}
+    good = np.zeros((4, 8), np.int64)
+    _decode_windows(Record({"calibration": good, "evaluation": good}), plan)
+    with pytest.raises(ValueError, match="windows"):
+        _decode_windows(Record({"calibration": good, "evaluation": ids}), plan)
 
 
 @pytest.mark.parametrize("step", ["fsync", "fdopen"])
@@ -211,6 +249,20 @@ def test_the_command_lists_verifies_and_prunes(tmp_path, capsys):
     assert run("prune", "--all") == 0
     assert list(store.entries()) == []
     assert store_command.main(["--store", str(tmp_path / "none"), "ls"]) == 4
+
+
+def test_the_command_survives_whatever_lies_in_the_store(tmp_path, capsys):
+    """Folders, pipes and crafted files under an entry's name are named, and pruned where that can be done."""
+    folder = tmp_path / "entries" / "ab"
+    folder.mkdir(parents=True)
+    (folder / "folder.safetensors").mkdir()
+    os.mkfifo(folder / "pipe.safetensors")
+    (folder / "list.safetensors").write_bytes(save({"a": np.zeros(1)}, metadata={"format": "1", "key": "[]", "notes": "3", "digest": ""}))
+    assert store_command.main(["--store", str(tmp_path), "verify"]) == 1
+    assert capsys.readouterr().out.count("DAMAGED") == 3
+    assert store_command.main(["--store", str(tmp_path), "prune"]) == 1
+    assert [f.name for f in folder.iterdir()] == ["folder.safetensors"]
+    assert store_command.main(["--store", "x" * 300, "ls"]) == 4
 
 
 def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch):

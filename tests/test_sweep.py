@@ -138,9 +138,12 @@ class Pages:
     def __init__(self, found=None):
         self.found, self.pages = found, {}
 
-    def load(self):
-        """Return the page to go on at."""
-        return self.found
+    def load(self, take_up):
+        """Hand over the page to go on at."""
+        if self.found is None:
+            return 0
+        take_up(*self.found)
+        return self.found[0]
 
     def save(self, block, state):
         """Keep a page."""
@@ -166,3 +169,48 @@ def test_a_sweep_taken_up_at_any_block_gives_the_same_bits(visitor, dtype):
         for rung, linearity in run(Pages((block, state))).items():
             for name, array in linearity.arrays.items():
                 np.testing.assert_array_equal(array, whole[rung].arrays[name])
+
+
+def dropped(state):
+    """Without one stream."""
+    return {name: array for name, array in state.items() if name != "stream/calibration/0"}
+
+
+@pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
+@pytest.mark.parametrize(
+    ("block", "change"),
+    [
+        (99, lambda state: state),
+        (0, lambda state: state),
+        (-1, lambda state: state),
+        (1, lambda state: state),
+        (2, dropped),
+        (2, lambda state: {**state, "stream/calibration/0": state["stream/calibration/0"][:-1]}),
+        (2, lambda state: {**state, "more": np.zeros(3)}),
+        (2, lambda state: {**state, "visitor0/2/value": np.zeros(())}),
+        (2, lambda state: {name: a[..., None] if name.endswith("value") else a for name, a in state.items()}),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(visitor, block, change):
+    """Another block than its findings, missing or short streams, anything more: ValueError or KeyError, and the sweep starts at 0."""
+    protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
+    anatomy = dissect(build("gpt2"))
+
+    def run(bookmark):
+        watcher = visitor(16, 8, 32, protocol, "cpu")
+        sweep(anatomy, windows_of(97), [watcher], bookmark=bookmark)
+        return watcher.result()
+
+    pages = Pages()
+    whole = run(pages)
+
+    class Refusing(Pages):
+        """What the store does with what does not fit."""
+
+        def load(self, take_up):
+            with pytest.raises((ValueError, KeyError)):
+                take_up(block, change(pages.pages[2]))
+            return 0
+
+    for rung, linearity in run(Refusing()).items():
+        np.testing.assert_array_equal(linearity.arrays["value"], whole[rung].arrays["value"])
