@@ -1,8 +1,17 @@
-"""For the suite's own tests: no user's store is touched, and simulations run only when they are asked for."""
+"""For the suite's own tests: no user's store is touched, simulations run when they are asked for, and ``pytest claims`` can be run."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+import torch
+import transformers
+
+from tests import planted
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +32,41 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("simulation"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """Planted models and text on disk, as a user would have them."""
+    folder = tmp_path_factory.mktemp("shelf")
+    planted.save(folder / "rising", shares=planted.RISING)
+    planted.save(folder / "falling", shares=planted.RISING[::-1])
+    planted.save(folder / "short", shares=planted.RISING[-3:])
+    planted.save(folder / "flat", shares=[0.6] * 8)
+    planted.save(folder / "broken", shares=planted.RISING, fault="scaled")
+    # A worker is a process of its own, which knows no planted architecture.
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=512, hidden_size=32, num_hidden_layers=8, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder / "llama")
+    planted.tokenizer().save_pretrained(folder / "llama")
+    planted.corpus(folder / "text", evaluation=64 * 256)
+    planted.corpus(folder / "little", calibration=32 * 256 - 1)
+    return folder
+
+
+@pytest.fixture
+def claims(pytester, shelf):
+    """Run ``pytest claims`` in this process, from an empty folder."""
+
+    def run(*arguments, model="rising", text="text"):
+        given = [f"--model={shelf / model}"] if model else []
+        given += [f"--corpus={shelf / text}"] if text else []
+        result = pytester.runpytest_inprocess(
+            f"--rootdir={ROOT}", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", ROOT / "claims", *given, *arguments
+        )
+        file = pytester.path / "report.json"
+        result.report = json.loads(file.read_text()) if file.exists() else None
+        return result
+
+    return run

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.modeling_outputs import CausalLMOutput
 
 STEP = 0.3  # ‖Δ‖² a block, relative to ‖h_0‖²
+RISING = [0.02, 0.15, 0.3, 0.45, 0.6, 0.75, 0.88, 0.99]  # shares of eight blocks on which claim 4 holds
 CHAOS = 300.0  # radians for a unit of h: neighbouring inputs get unrelated noise
 
 
@@ -178,3 +179,8 @@ def edit_config(folder: Path, **changes: Any) -> None:
     """Change a saved config.json, for tests of what is refused."""
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def verdicts(report: dict[str, Any], rung: str = "paper") -> dict[str, str]:
+    """Verdict by predicate on a rung of a report; of per-block predicates the last block's."""
+    return {row["predicate"]: row["verdict"] for row in report["rows"] if row["rung"] == rung}
