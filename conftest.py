@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,9 +108,11 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = _store_folder(config)
         if folder is not None and option.store:
             folder.mkdir(parents=True, exist_ok=True)
+        elif folder is not None and folder.exists() and not folder.is_dir():
+            raise ValueError("the store is not a folder")
     except (OSError, ValueError, RuntimeError) as error:  # Too long, a NUL byte, a home folder of nobody, a file in the way.
         reason = error.strerror if isinstance(error, OSError) else error
-        raise pytest.UsageError(f"--report {printable(option.report)}, --store {printable(option.store)}: {printable(reason)}") from None
+        raise pytest.UsageError(f"--report {printable(option.report)}, {_store_source(config)}: {printable(reason)}") from None
     if why:
         raise pytest.UsageError(f"--report {printable(option.report)}: cannot be written, {why}")
     protocol = Protocol(seed=option.seed)
@@ -224,6 +227,13 @@ def _store_folder(config: pytest.Config) -> Path | None:
     if option.no_store:
         return None
     return Path(option.store).expanduser().resolve() if option.store else default_folder()
+
+
+def _store_source(config: pytest.Config) -> str:
+    """Say which option or variable named the store."""
+    if config.option.store:
+        return f"--store {printable(config.option.store)}"
+    return f"CLAIMS_STORE {printable(os.environ['CLAIMS_STORE'])}" if "CLAIMS_STORE" in os.environ else "the default store"
 
 
 def _asks_for_claims(config: pytest.Config) -> bool:

@@ -100,7 +100,8 @@ class Store:
         file = self._file(key)
         if file is not None:
             try:
-                file.unlink(missing_ok=True)
+                if file.exists():  # A read-only file system refuses to unlink even what is not there.
+                    file.unlink(missing_ok=True)
             except OSError as error:
                 warnings.warn(StoreWarning(f"store: {file.name} cannot be removed ({error.strerror})"), stacklevel=2)
 

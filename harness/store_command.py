@@ -27,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prune.add_argument("--older-than", type=float, metavar="DAYS", help="also entries older than this")
     prune.add_argument("--all", action="store_true", help="everything")
     given = parser.parse_args(arguments)
-    folder = given.store or default_folder()
+    try:
+        folder = given.store.expanduser() if given.store else default_folder()
+    except RuntimeError as error:  # A home folder of nobody.
+        print(f"--store or CLAIMS_STORE: {printable(error)}", file=sys.stderr)
+        return 4
     if not os.path.isdir(folder):  # noqa: PTH112 - False, where Path.is_dir() raises for names that are too long
         print(f"no store at {printable(folder)}", file=sys.stderr)
         return 4
@@ -78,6 +82,8 @@ def _prune(store: Store, older_than: float | None, everything: bool) -> int:
             size = file.stat().st_size
             file.unlink()
             removed, freed = removed + 1, freed + size
+        except FileNotFoundError:  # Another process dropped it.
+            continue
         except OSError as error:
             failed += 1
             print(f"{printable(file)}: not removed ({error.strerror})", file=sys.stderr)

@@ -144,11 +144,11 @@ def judge_claim(rows: Iterable[Row]) -> tuple[Verdict, tuple[str, ...]]:
     for decisive in (Verdict.FALSIFIED, Verdict.ERROR, Verdict.UNTESTED):
         if found := tuple(row.cell.predicate for row in core if row.verdict is decisive):
             return decisive, found
-    if any(row.quick for row in core):
-        return Verdict.MEASURED, ()
     applicable = [row for row in core if row.verdict is not Verdict.NOT_APPLICABLE]
     if not applicable:
         return Verdict.INCONCLUSIVE, tuple(row.cell.predicate for row in core)
+    if any(row.quick for row in core):
+        return Verdict.MEASURED, ()
     undecided = tuple(row.cell.predicate for row in applicable if row.verdict is not Verdict.HOLDS)
     return (Verdict.INCONCLUSIVE, undecided) if undecided else (Verdict.HOLDS, tuple(row.cell.predicate for row in applicable))
 

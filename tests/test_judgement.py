@@ -77,6 +77,7 @@ def test_a_quick_claim_is_measured_whatever_else_it_holds():
     quick = Row(Cell("m", "c", 4, "depth_gain", "paper"), Verdict.MEASURED, "", True, 0.9, quick=True)
     other = Row(Cell("m", "c", 4, "depth_trend", "paper"), Verdict.NOT_APPLICABLE, "", True, quick=True)
     assert judge_claim([quick, other]) == (Verdict.MEASURED, ())
+    assert judge_claim([other]) == (Verdict.INCONCLUSIVE, ("depth_trend",))  # nothing was measured
 
 
 def test_the_rungs_between_are_measured():

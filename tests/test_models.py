@@ -59,7 +59,10 @@ def test_a_names_digits_follow_the_tokenizer_too(tmp_path):
     before = model_at(str(folder)).name
     file = folder / "tokenizer.json"
     file.write_text(file.read_text().replace('"w1"', '"w1x"'))
-    assert model_at(str(folder)).name != before
+    changed = model_at(str(folder)).name
+    assert changed != before
+    (folder / "tekken.json").write_text("{}")
+    assert model_at(str(folder)).name != changed
 
 
 def test_control_characters_of_a_config_do_not_reach_the_terminal(tmp_path):

@@ -66,6 +66,7 @@ def test_too_little_text_names_tokens_and_is_bad_input(claims):
         (["--report=/dev/null"], "it is not a plain file"),
         (["--store=pyproject.toml", "--no-store"], "exclude one another"),
         (["--store=/dev/null"], "File exists"),
+        (["--store=~nobody-of-this-name/x"], "Could not determine home directory"),
         (["--store=/dev/null/x"], "Not a directory"),
         (["--store=" + "x" * 300], "too long"),
         (["--report=" + "x" * 300], "too long"),
@@ -79,6 +80,17 @@ def test_bad_options_end_before_anything_is_loaded(claims, arguments, message, m
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"*{message}*"])
     assert result.report is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("/dev/null", "the store is not a folder"), ("x" * 300, "too long"), ("~nobody-of-this-name", "home")]
+)
+def test_a_store_variable_is_checked_like_the_option(claims, monkeypatch, value, message):
+    """``CLAIMS_STORE``: exit code 4, and the variable named."""
+    monkeypatch.setenv("CLAIMS_STORE", value)
+    result = claims()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*CLAIMS_STORE*{message}*"])
 
 
 def test_text_that_is_none_names_what_is_needed(claims, shelf):

@@ -249,6 +249,17 @@ def test_the_command_lists_verifies_and_prunes(tmp_path, capsys):
     assert run("prune", "--all") == 0
     assert list(store.entries()) == []
     assert store_command.main(["--store", str(tmp_path / "none"), "ls"]) == 4
+    assert store_command.main(["--store", "~nobody-of-this-name/x", "ls"]) == 4
+
+
+def test_dropping_what_is_not_there_touches_nothing(tmp_path, monkeypatch):
+    """A read-only file system refuses unlink even then; a warm store on one is used without a warning."""
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    Store(tmp_path).drop(KEY)
 
 
 def test_the_command_survives_whatever_lies_in_the_store(tmp_path, capsys):
