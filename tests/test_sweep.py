@@ -150,10 +150,8 @@ class Pages:
         self.pages[block] = {name: array.copy() for name, array in state().items()}
 
 
-@pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_sweep_taken_up_at_any_block_gives_the_same_bits(visitor, dtype):
-    """Whatever block it was interrupted after, every array is equal to the uninterrupted one, bit for bit."""
+def bookmarked(visitor, dtype=torch.float32):
+    """Return a function that sweeps a tiny GPT-2 with a bookmark and gives the visitor's result."""
     protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
     anatomy = dissect(build("gpt2").to(dtype))
 
@@ -162,6 +160,14 @@ def test_a_sweep_taken_up_at_any_block_gives_the_same_bits(visitor, dtype):
         sweep(anatomy, windows_of(97), [watcher], bookmark=bookmark)
         return watcher.result()
 
+    return run
+
+
+@pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sweep_taken_up_at_any_block_gives_the_same_bits(visitor, dtype):
+    """Whatever block it was interrupted after, every array is equal to the uninterrupted one, bit for bit."""
+    run = bookmarked(visitor, dtype)
     pages = Pages()
     whole = run(pages)
     assert sorted(pages.pages) == [1, 2]
@@ -193,14 +199,7 @@ def dropped(state):
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(visitor, block, change):
     """Another block than its findings, missing or short streams, anything more: ValueError or KeyError, and the sweep starts at 0."""
-    protocol = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
-    anatomy = dissect(build("gpt2"))
-
-    def run(bookmark):
-        watcher = visitor(16, 8, 32, protocol, "cpu")
-        sweep(anatomy, windows_of(97), [watcher], bookmark=bookmark)
-        return watcher.result()
-
+    run = bookmarked(visitor)
     pages = Pages()
     whole = run(pages)
 
