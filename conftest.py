@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,62 +10,28 @@ import pytest
 
 from claims import CLAIMS, lock
 from claims.claim import Measures
-from fixtures import CORPORA, DEFAULT_MODEL, MODELS, Corpus, CorpusError, Model, ModelError, model_at
-from fixtures.corpora import NoTextError, choose
-from fixtures.naming import did_you_mean, printable
+from fixtures import MODELS, ModelError
+from fixtures.extensions import register_from_file, register_installed
+from fixtures.naming import printable
+from fixtures.selection import names_of
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store, default_folder
-from harness.subject import DEVICES, EXPECTED_DEVICES
-from reports import plugin, provenance, report_file
+from reports import plan, plugin, provenance, report_file, subjects, workers
 from reports.ledger import Cell, Ledger
+from reports.model_list import model_list
+from reports.options import OPTIONS
+from reports.subjects import InputError, Subjects
 
 if TYPE_CHECKING:
-    from harness.laboratory import Bench, Laboratory
+    from harness.bench import Bench
+    from harness.laboratory import Laboratory
 
 pytest_plugins = ["pytester"]
 
 _ROOT = Path(__file__).parent
-_SELECTION = pytest.StashKey[tuple[list[Model], list[tuple[Corpus, str]]]]()
+_SUBJECTS = pytest.StashKey[Subjects]()
 _PROTOCOL = pytest.StashKey[Protocol]()
 _BENCH: pytest.StashKey[Bench] = pytest.StashKey()
-
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "--model": {
-        "action": "append",
-        "default": [],
-        "metavar": "NAME_OR_PATH",
-        "help": f"a registered name, a folder with config.json and safetensors, or a GGUF file; repeatable (default: {DEFAULT_MODEL})",
-    },
-    "--all-models": {"action": "store_true", "help": "every registered model"},
-    "--corpus": {
-        "action": "append",
-        "default": [],
-        "metavar": "auto|NAME|PATH",
-        "help": f"the text: auto, {', '.join(CORPORA)}, a folder with train or valid and test files, or one text file, of which the "
-        "first 60%% calibrates; repeatable (default: auto)",
-    },
-    "--device": {"default": "auto", "help": "cpu, cuda, cuda:N, mps, or auto: cuda, else mps, else cpu (default: auto)"},
-    "--dtype": {
-        "default": "auto",
-        "choices": ["auto", "float32", "bfloat16", "float16"],
-        "help": "type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
-    },
-    "--report": {"default": "report.json", "metavar": "FILE", "help": "where the report goes; replaced whole (default: report.json)"},
-    "--seed": {
-        "type": int,
-        "default": 0,
-        "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
-    },
-    "--quick": {"action": "store_true", "help": "quarter sizes: a look within a minute or so; everything is MEASURED, nothing judged"},
-    "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
-    "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
-    "--verdicts": {
-        "default": "fail",
-        "choices": ["fail", "report"],
-        "help": "fail: a falsified cell fails the run, exit code 1; report: it is only reported (default: fail)",
-    },
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,76 +41,74 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, **settings)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """List the models when that is all that is asked for."""
+    if not config.option.models:
+        return None
+    _register_models(config)
+    print(model_list())
+    return 0
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers; when claims are asked for, settle what is tested and reject bad input before anything is loaded."""
     for line in _markers():
         config.addinivalue_line("markers", line)
     if not _asks_for_claims(config):
         return
-    option = config.option
+    option, here = config.option, not hasattr(config, "workerinput")
+    _register_models(config)
     try:
-        models = _models(config)
-        corpora = [choose(given) for given in dict.fromkeys(option.corpus or ["auto"])]
-    except NoTextError as error:
-        p = Protocol()
-        windows = p.calibration_windows + p.evaluation_windows
-        raise pytest.UsageError(f"{error}; found 0 tokens, {windows * p.window:,} are needed ({windows} windows of {p.window})") from None
-    except (ModelError, CorpusError) as error:
+        if option.store and option.no_store:
+            raise InputError("--store and --no-store exclude one another")
+        report = _report_file(config)
+        known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
+        settled = None if here else config.workerinput["claims"]  # type: ignore[attr-defined]
+        chosen = subjects.settle(option, known, plugin.teller(config), not (option.collectonly or option.plan), settled)
+        if option.device not in ("auto", "cpu") and not option.collectonly:
+            subjects.check_device(option.device)
+    except InputError as error:
         raise pytest.UsageError(str(error)) from None
-    if not DEVICES.fullmatch(option.device):
-        raise pytest.UsageError(f"--device {printable(option.device)}: no such device; expected {EXPECTED_DEVICES}")
-    for kind, found in (("model", [m.name for m in models]), ("corpus", [c.name for c, _ in corpora])):
-        if twice := {name for name in found if found.count(name) > 1}:
-            raise pytest.UsageError(f"--{kind}: given twice: {', '.join(sorted(twice))}")
-    for model in models:
+    for model in chosen.models:
         for line in (f"{model.name}: {model.about}", f"{model.family}_family: models of the {model.family} family"):
             config.addinivalue_line("markers", line)
-    if option.store and option.no_store:
-        raise pytest.UsageError("--store and --no-store exclude one another")
-    try:
-        report = Path(option.report).expanduser().resolve()
-        why = report_file.why_not_writable(report)
-        folder = _store_folder(config)
-        if folder is not None and option.store:
-            folder.mkdir(parents=True, exist_ok=True)
-        elif folder is not None and folder.exists() and not folder.is_dir():
-            raise ValueError("the store is not a folder")
-    except (OSError, ValueError, RuntimeError) as error:  # Too long, a NUL byte, a home folder of nobody, a file in the way.
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise pytest.UsageError(f"--report {printable(option.report)}, {_store_source(config)}: {printable(reason)}") from None
-    if why:
-        raise pytest.UsageError(f"--report {printable(option.report)}: cannot be written, {why}")
     protocol = Protocol(seed=option.seed)
     if option.quick:
         protocol = protocol.quickened()
-    config.stash[_SELECTION] = models, corpora
-    config.stash[plugin.LEDGER] = Ledger({(m.name, c.name): m.n_blocks for m in models for c, _ in corpora}, quick=option.quick)
+    config.stash[_SUBJECTS], config.stash[_PROTOCOL] = chosen, protocol
+    config.stash[plugin.LEDGER] = Ledger(
+        {(m.name, c.name): m.n_blocks for m in chosen.models for c, _ in chosen.corpora}, quick=option.quick
+    )
     config.stash[plugin.FACTS] = {
         "protocol": protocol.as_dict(),
         "bounds": lock.state(),
         "environment": provenance.of_environment(config.invocation_params.args),
     }
-    config.stash[_PROTOCOL] = protocol
     config.pluginmanager.register(plugin, "claims")
-    if not hasattr(config, "workerinput"):
+    if here and option.plan:
+        config.pluginmanager.register(plan.Planner(config, chosen, lambda: _bench(config)), "claims-plan")
+    elif here:
         config.pluginmanager.register(plugin.Recorder(config, report), "claims-recorder")
+        if config.pluginmanager.hasplugin("xdist"):
+            config.pluginmanager.register(workers.Workers(config, chosen), "claims-workers")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test of every cell: model × corpus × rung × block."""
     measures: Measures | None = getattr(metafunc.function, "measures", None)
-    if measures is None or _SELECTION not in metafunc.config.stash:
+    if measures is None or _SUBJECTS not in metafunc.config.stash:
         return
-    models, corpora = metafunc.config.stash[_SELECTION]
+    chosen = metafunc.config.stash[_SUBJECTS]
     claim, predicate = measures.claim, measures.predicate
     metafunc.config.stash[plugin.LEDGER].measurable[claim.marker, predicate.name] = set(measures.rungs)
     params = []
-    for model in models:
-        for corpus, _ in corpora:
+    for model in chosen.models:
+        for corpus, _ in chosen.corpora:
             for rung, block in predicate.cells(model.n_blocks):
                 if rung not in measures.rungs:
                     continue
-                names = [model.name, f"{model.family}_family", claim.marker, rung]
+                names = [*sorted(names_of(model)), claim.marker, rung]
                 names += ["core"] if predicate.is_core(rung, block, model.n_blocks) else []
                 cell = Cell(model.name, corpus.name, claim.key, predicate.name, rung, block)
                 marks = [getattr(pytest.mark, name) for name in dict.fromkeys(names)]
@@ -160,7 +123,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and "cell" in callspec.params:
             cell, measures, model, _ = callspec.params["cell"]
-            item.stash[plugin.CELL] = cell, measures, model.n_blocks
+            item.stash[plugin.CELL] = cell, measures, model
             item.add_marker(pytest.mark.filterwarnings("default"))
             order.setdefault((cell.model, cell.corpus), len(order))
 
@@ -195,15 +158,9 @@ def block(cell: Any) -> int:
 def lab(cell: Any, request: pytest.FixtureRequest) -> Laboratory:
     """The laboratory: the cell's model, loaded, on the cell's corpus."""
     config = request.config
-    if (bench := config.stash.get(_BENCH, None)) is None:
-        from harness.laboratory import Bench
-
-        option = config.option
-        bench = Bench(option.device, option.dtype, config.stash[_PROTOCOL], Store(_store_folder(config)), plugin.announcer(config))
-        config.stash[_BENCH] = bench
     _, _, model, corpus = cell
-    chosen = next(why for c, why in config.stash[_SELECTION][1] if c.name == corpus.name)
-    laboratory = bench.laboratory(model, corpus)
+    chosen = next(why for c, why in config.stash[_SUBJECTS].corpora if c.name == corpus.name)
+    laboratory = _bench(config).laboratory(model, corpus)
     request.node.stash[plugin.DESCRIBE] = lambda: provenance.of_laboratory(laboratory, chosen)
     return laboratory
 
@@ -214,12 +171,50 @@ def verdict(request: pytest.FixtureRequest) -> plugin.Judge:
     return plugin.Judge(request.node)
 
 
+def _bench(config: pytest.Config) -> Bench:
+    if _BENCH not in config.stash:
+        from harness.bench import Bench
+
+        store = Store(_store_folder(config))
+        placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
+        config.stash[_BENCH] = Bench(placement, protocol, store, plugin.announcer(config), plugin.teller(config))
+    return config.stash[_BENCH]
+
+
+def _register_models(config: pytest.Config) -> None:
+    try:
+        register_installed()
+        for file in config.option.models_from:
+            register_from_file(str(config.invocation_params.dir / Path(file).expanduser()))
+    except (ModelError, RuntimeError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def _markers() -> list[str]:
     lines = [f"{model.name}: {model.about}" for model in MODELS.values()]
     lines += [f"{family}_family: models of the {family} family" for family in sorted({m.family for m in MODELS.values()})]
     lines += [f"{claim.marker}: {claim.title}" for claim in CLAIMS]
     lines += [f"{rung.name}: {rung.summary}" for rung in RUNGS.values()]
     return [*lines, "core: the cells a claim stands or falls with"]
+
+
+def _report_file(config: pytest.Config) -> Path:
+    """Return where the report goes, having checked that it and the store can be written. Raises InputError."""
+    option = config.option
+    try:
+        report = Path(option.report).expanduser().resolve()
+        why = report_file.why_not_writable(report)
+        folder = _store_folder(config)
+        if folder is not None and option.store:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif folder is not None and folder.exists() and not folder.is_dir():
+            raise ValueError("the store is not a folder")
+    except (OSError, ValueError, RuntimeError) as error:  # Too long, a NUL byte, a home folder of nobody, a file in the way.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"--report {printable(option.report)}, {_store_source(config)}: {printable(reason)}") from None
+    if why:
+        raise InputError(f"--report {printable(option.report)}: cannot be written, {why}")
+    return report
 
 
 def _store_folder(config: pytest.Config) -> Path | None:
@@ -243,23 +238,3 @@ def _asks_for_claims(config: pytest.Config) -> bool:
         if path == here or here in path.parents or path in here.parents:
             return True
     return False
-
-
-def _models(config: pytest.Config) -> list[Model]:
-    """Resolve --model, --all-models and models named by -m; alone, the embedded default."""
-    option = config.option
-    if option.all_models and option.model:
-        raise pytest.UsageError("--all-models and --model exclude one another")
-    families = {f"{m.family}_family" for m in MODELS.values()}
-    given = [model_at(text) for text in dict.fromkeys(option.model)]
-    known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
-    known |= {name for m in given for name in (m.name, f"{m.family}_family")}
-    words = [w for w in re.findall(r"[\w.+-]+", option.markexpr or "") if w not in {"and", "or", "not", "True", "False", "None"}]
-    if unknown := [word for word in words if word not in known]:
-        there_are = f"models: {', '.join(MODELS)}; {', '.join(c.marker for c in CLAIMS)}; {', '.join(RUNGS)}; core"
-        raise pytest.UsageError(f"-m {printable(unknown[0])}: no such marker{did_you_mean(unknown[0], known)}; {there_are}")
-    if given:
-        return given
-    if option.all_models or any(word in MODELS or word in families for word in words):
-        return list(MODELS.values())
-    return [MODELS[DEFAULT_MODEL]]

@@ -14,13 +14,16 @@ import sys
 from dataclasses import replace
 
 from fixtures.corpora import choose
-from fixtures.models import DEFAULT_MODEL, model_at
+from fixtures.described import model_at
+from fixtures.models import DEFAULT_MODEL
 from harness.affine_linearity import AffineLinearity
-from harness.laboratory import AFFINE, RANK, Bench
+from harness.bench import Bench
+from harness.laboratory import AFFINE, RANK
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.protocol import Protocol
 from harness.rank_linearity import RankLinearity
 from harness.store import Store
+from harness.subject import Placement
 from harness.sweep import sweep
 
 
@@ -28,11 +31,11 @@ def measure(model_name: str, corpus_name: str, tokens: int, blocks: int, rungs: 
     """Peak resident memory in MiB after loading, and after the sweep."""
     windows = tokens // 256
     protocol = replace(Protocol(), calibration_windows=windows, strict_tokens_per_width=1)
-    bench = Bench("auto", "auto", protocol, Store(None), lambda _: lambda done, total: None)
+    bench = Bench(Placement(), protocol, Store(None), lambda _: lambda done, total: None)
     model, (corpus, _) = model_at(model_name), choose(corpus_name)
     laboratory = bench.laboratory(model, corpus)
     ids = laboratory.windows(AFFINE if rungs == "strict" else RANK)
-    subject = bench.load(model, laboratory.facts.weights)
+    subject = bench.load(model)
     anatomy = subject.anatomy
     del anatomy.blocks[blocks:], anatomy._yields_tuple[blocks:]
     loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -17,13 +17,16 @@ from collections.abc import Callable
 import torch
 
 from fixtures.corpora import choose
-from fixtures.models import DEFAULT_MODEL, model_at
+from fixtures.described import model_at
+from fixtures.models import DEFAULT_MODEL
 from harness.affine_linearity import AffineLinearity
-from harness.laboratory import AFFINE, RANK, Bench, Windows
+from harness.bench import Bench
+from harness.laboratory import AFFINE, RANK, Windows
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.protocol import Protocol
 from harness.rank_linearity import RankLinearity
 from harness.store import Store
+from harness.subject import Placement
 from harness.sweep import BATCH, sweep
 
 
@@ -43,9 +46,9 @@ def main() -> None:
     parser.add_argument("--only", choices=["paper", "strict"], help="the windows of one of the two")
     given = parser.parse_args()
     model, (corpus, _), protocol = model_at(given.model), choose(given.corpus), Protocol()
-    bench = Bench("auto", "auto", protocol, Store(None), lambda _: lambda done, total: None)
+    bench = Bench(Placement(), protocol, Store(None), lambda _: lambda done, total: None)
     laboratory = bench.laboratory(model, corpus)
-    subject = bench.load(model, laboratory.facts.weights)
+    subject = bench.load(model)
     anatomy, device = subject.anatomy, subject.device
     backbone = anatomy.model.base_model
 

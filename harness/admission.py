@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.anatomy import Anatomy, finish, take_hidden
+from harness.anatomy import Anatomy, entry_device, finish, take_hidden
 from harness.errors import SubjectError
 
 _PROBE_TOKENS = 16
@@ -28,7 +28,7 @@ def dissect(model: Any, blocks: str | None = None) -> Anatomy:
     if embedding is None or head is None:
         raise SubjectError("no token embedding or no output head is declared; expected a causal language model")
     name, stack = _find_blocks(model, blocks)
-    device = embedding.weight.device
+    device = entry_device(embedding)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, embedding.weight.shape[0], (2, _PROBE_TOKENS), generator=generator).to(device)
     trace = _trace(model, stack, head, ids)
@@ -126,7 +126,8 @@ def _check_trace(trace: _Trace, stack: list[nn.Module], name: str) -> nn.Module:
 def _check_head(trace: _Trace, model: nn.Module) -> None:
     """What the head gave must be the logits, but for what the config states: the same operations, so equal to rounding."""
     assert trace.head_output is not None
-    ours, logits = finish(trace.head_output, model), trace.logits
+    logits = trace.logits
+    ours = finish(trace.head_output, model).to(logits.device)
     size = float(logits.abs().max())
     if not math.isfinite(size):
         raise SubjectError("logits: the model yields NaN or infinity on random tokens; are the weights finite?")

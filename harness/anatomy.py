@@ -52,6 +52,11 @@ class Anatomy:
     _calls: dict[tuple[int, ...], list[Call]] = field(default_factory=dict)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is entered, and the stream is held."""
+        return entry_device(self.embedding)
+
+    @property
     def vocabulary(self) -> int:
         """Rows of the token embedding."""
         weight: Any = self.embedding.weight
@@ -106,16 +111,25 @@ class Anatomy:
         else:
             out = self.blocks[block](*call.args, **{call.keyword: hidden}, **call.kwargs)
         stream: Tensor = out[0] if isinstance(out, tuple) else out
-        return stream
+        return stream.to(hidden.device)  # A model spread over devices leaves it where the block is.
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits ``(…, vocabulary)`` of h_B ``(…, d)``: norm, head, scale and soft-cap."""
-        return finish(self.head(self.norm(hidden)), self.model)
+        return finish(self.head(self.norm(hidden)), self.model).to(hidden.device)
 
     def _interned(self, shape: tuple[int, ...], calls: list[Call]) -> list[Call]:
         """Reuse equal masks and tables, so that they are held once and not once a batch."""
         known = self._calls.setdefault(shape, calls)
         return known if _same([c.kwargs for c in known], [c.kwargs for c in calls]) else calls
+
+
+def entry_device(embedding: nn.Module) -> torch.device:
+    """Return where token ids are looked up; for an embedding whose weights are kept elsewhere until used, where they are used."""
+    weight: Any = embedding.weight
+    if weight.device.type != "meta":
+        return torch.device(weight.device)
+    hook: Any = getattr(embedding, "_hf_hook", None)
+    return torch.device(getattr(hook, "execution_device", None) or "cpu")
 
 
 def _parts(block: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fixtures.corpora import Corpus, Splits
+from fixtures.corpus import Corpus, Splits
+from fixtures.errors import NoTextError
 from fixtures.models import Model
+from fixtures.sources import Hub
 from harness import windows
 from harness.bookmark import StoreBookmark, unfinished
-from harness.errors import MeasurementError, SubjectError
-from harness.fingerprints import Memory
+from harness.errors import MeasurementError, SubjectError, TextError
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
-from harness.store import Record, Store
-from harness.subject import SubjectFacts, surroundings, tokenizer_fingerprint, weights_fingerprint
+from harness.store import Record
+from harness.subject import SubjectFacts, library_versions, tokenizer_fingerprint
 
 if TYPE_CHECKING:
+    from harness.bench import Bench
     from harness.loading import Subject
     from harness.sweep import Progress
 
@@ -47,10 +48,16 @@ class Laboratory:
         self._windows: dict[str, Windows] = {}
         self._failed: dict[str, Exception] = {}
 
-    @cached_property
+    @property
     def splits(self) -> Splits:
-        """The text of the corpus."""
-        return self.corpus.read()
+        """The text of the corpus. Raises CorpusError when it cannot be had."""
+        return self._bench.text(self.corpus)
+
+    @property
+    def source(self) -> str:
+        """Where the model's files are, for a report: the path, or repository and commit."""
+        path = self._bench.path(self.model)
+        return f"{self.model.source.repo} at {path.name}" if isinstance(self.model.source, Hub) else str(path)
 
     def windows(self, kind: str) -> Windows:
         """Token ids of the windows, split → ``(windows, tokens) int64``.
@@ -58,23 +65,40 @@ class Laboratory:
         RANK: contiguous from the start of each split. AFFINE: evenly spaced over each split, as many as the protocol's strict sizes
         ask for or the text holds. Raises TextError when the text is too short.
         """
+        found = self._find_windows(kind)
+        assert found is not None
+        return found
+
+    def _find_windows(self, kind: str, only_stored: bool = False) -> Windows | None:
         if kind not in self._windows:
-            model, plan = self.model, self._plan(kind)
+            plan = self._plan(kind)
             key = {
                 "measurement": "windows",
                 "version": 1,
-                "tokenizer": tokenizer_fingerprint(model, model.source.path(), self._bench.memory),
-                "libraries": surroundings("", "")["versions"],
+                "tokenizer": tokenizer_fingerprint(self._bench.path(self.model), self._bench.memory),
+                "libraries": library_versions(),
                 "text": self.splits.fingerprint,
+                "rendered": self.corpus.render is not None,
                 "plan": plan,
             }
             found = self._bench.store.get(key, lambda record: _decode_windows(record, plan))
+            if found is None and only_stored:
+                return None
             if found is None:
                 found = self._cut(plan)
                 self._bench.store.put(key, Record(found, self._names()))
             self._check_fit(found)
             self._windows[kind] = found
         return self._windows[kind]
+
+    def is_stored(self, kind: str) -> bool:
+        """Whether a measurement can be read from the store, as far as that is known without loading the model."""
+        ids = self._find_windows(kind, only_stored=True)
+        if ids is None:
+            return False
+        sizes = {split: len(i) for split, i in ids.items()}
+        expected = (self.model.n_blocks, self.protocol.groups, sizes[EVALUATION])
+        return self._bench.store.get(self._key(kind, ids), lambda record: _decode_linearity(record, kind, *expected)) is not None
 
     def linearity(self, rung: str) -> Linearity:
         """Linearity of every block on a rung; one sweep serves ``paper``, ``held-out`` and ``typical``, another ``strict``."""
@@ -104,7 +128,7 @@ class Laboratory:
             return found
         from harness.sweep import BATCH
 
-        subject = self._bench.load(self.model, self.facts.weights)
+        subject = self._bench.load(self.model)
         self.facts = subject.facts
         key = self._key(kind, ids)
         bookmark = StoreBookmark(store, key, BATCH)
@@ -146,10 +170,15 @@ class Laboratory:
         return {"layout": "even", "window": p.window, "count": counts, "fewest": [p.calibration_windows, p.evaluation_windows]}
 
     def _cut(self, plan: dict[str, Any]) -> Windows:
-        tokenizer = self._bench.load(self.model, self.facts.weights).tokenizer
+        tokenizer = self._bench.load(self.model).tokenizer
         leading, size = windows.leading_tokens(tokenizer), plan["window"]
         cut = {}
         for i, (split, text) in enumerate(((CALIBRATION, self.splits.calibration), (EVALUATION, self.splits.evaluation))):
+            if self.corpus.render:
+                try:
+                    text = self.corpus.render(tokenizer, text)
+                except NoTextError as error:
+                    raise TextError(str(error)) from None
             ids, what, count = windows.tokenise(tokenizer, text), f"the {split} split of {self.corpus.name}", plan["count"][i]
             if plan["layout"] == "contiguous":
                 cut[split] = windows.contiguous(ids, count, size, leading, what)
@@ -168,54 +197,6 @@ class Laboratory:
 
     def _names(self) -> dict[str, str]:
         return {"model": self.model.name, "corpus": self.corpus.name}
-
-
-class Bench:
-    """Hold the store, the one model that is loaded, and the laboratories; a model that failed to load fails at once the next time."""
-
-    def __init__(self, device: str, dtype: str, protocol: Protocol, store: Store, announce: Announce) -> None:
-        self.protocol, self.store, self.announce, self.memory = protocol, store, announce, Memory(store)
-        self._device, self._dtype = device, dtype
-        self._failed: dict[str, Exception] = {}
-        self._loaded: Subject | None = None
-        self._laboratories: dict[tuple[str, str], Laboratory] = {}
-
-    def laboratory(self, model: Model, corpus: Corpus) -> Laboratory:
-        """Return the laboratory of a model on a corpus. The model is loaded only when the store does not know how it turns out.
-
-        Raises whatever :func:`harness.loading.load` raised for this model, now or before.
-        """
-        place = (model.name, corpus.name)
-        if place not in self._laboratories:
-            self._laboratories[place] = Laboratory(self, model, corpus, self._facts(model))
-        return self._laboratories[place]
-
-    def load(self, model: Model, weights: str) -> Subject:
-        """Return the loaded model, loading it when it is not the one at hand."""
-        if model.name in self._failed:
-            raise self._failed[model.name]
-        if self._loaded is None or self._loaded.model != model:
-            from harness.loading import load
-
-            self._loaded = None  # Let go of the old model first: two need not fit into memory.
-            try:
-                self._loaded = load(model, weights, self._device, self._dtype)
-            except Exception as error:
-                self._failed[model.name] = error
-                raise
-            self.store.put(self._facts_key(model, weights), Record(notes=self._loaded.facts.as_dict()))
-        return self._loaded
-
-    def _facts(self, model: Model) -> SubjectFacts:
-        if model.name in self._failed:
-            raise self._failed[model.name]
-        weights = weights_fingerprint(model, model.source.path(), self.memory)
-        known = self.store.get(self._facts_key(model, weights), lambda record: SubjectFacts.from_notes(record.notes))
-        return known or self.load(model, weights).facts
-
-    def _facts_key(self, model: Model, weights: str) -> dict[str, Any]:
-        options = surroundings(self._device, self._dtype)
-        return {"measurement": "subject", "version": 1, "weights": weights, "blocks": [model.blocks, model.n_blocks], **options}
 
 
 def _run(

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
-from fixtures.models import Folder, Gguf, Model, Wheel
+from fixtures.models import Model
 from fixtures.naming import printable
+from fixtures.sources import Wheel
 from harness.admission import dissect
 from harness.anatomy import Anatomy
 from harness.errors import SubjectError
-from harness.subject import DEVICES, EXPECTED_DEVICES, SubjectFacts
+from harness.subject import DEVICES, EXPECTED_DEVICES, Placement, SubjectFacts
+from harness.windows import leading_tokens
 
 _UNQUANTISED = {"F32", "F16", "BF16", "F64"}
 
@@ -33,15 +35,19 @@ class Subject:
 
 
 def choose_device(asked: str) -> torch.device:
-    """Resolve ``--device``: ``auto`` takes cuda, then mps, then cpu. Raises SubjectError for one that is absent."""
+    """Resolve ``--device``: ``auto`` takes cuda, then mps, then cpu. Raises SubjectError for one that is absent.
+
+    Test workers that run side by side take the GPUs in turn, unless one is named by its number.
+    """
     if not DEVICES.fullmatch(asked):
         raise SubjectError(f"--device {printable(asked)}: no such device; expected {EXPECTED_DEVICES}")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if asked == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    device = torch.device(asked)
+    name = ("cuda" if cuda else "mps" if mps else "cpu") if asked == "auto" else asked
+    device = torch.device(name)
     if (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (device.type == "mps" and not mps):
         raise SubjectError(f"--device {asked}: this machine has no such device (this torch: {torch.__version__}); try --device cpu")
+    if name == "cuda" and (worker := os.environ.get("PYTEST_XDIST_WORKER", "")):
+        return torch.device("cuda", int(worker.removeprefix("gw")) % torch.cuda.device_count())
     return device
 
 
@@ -53,63 +59,72 @@ def choose_dtype(asked: str, device: torch.device) -> torch.dtype | str:
 
 
 def share_cores() -> None:
-    """Give this process its share of the cores when several test workers run side by side."""
+    """Give this process its share of the cores when several test workers run side by side: threads = cores ÷ workers."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // workers))
 
 
-def load(model: Model, weights: str, device: str = "auto", dtype: str = "auto") -> Subject:
-    """Load a model and admit it; ``weights`` is the SHA-256 of its weights.
+def load(model: Model, path: Path, weights: str, placement: Placement | None = None) -> Subject:
+    """Load a model from its files and admit it; ``weights`` is the SHA-256 of its weights.
 
-    Code from a checkpoint is never run, and pickled weights are never read. Raises ModelError when the weights are not
-    installed, SubjectError when they are damaged, incomplete, not those registered, or not a causal language model.
+    Code from a checkpoint is run only when ``placement`` says so, and pickled weights are never read. Raises SubjectError when the files
+    are damaged, incomplete, not those registered, or not a causal language model.
     """
+    placement = placement or Placement()
     share_cores()
-    where = choose_device(device)
-    path = model.source.path()
+    where = choose_device(placement.device)
     if isinstance(model.source, Wheel) and weights != model.source.sha256:
         raise SubjectError(
             f"{model.name}: {path.name} is not the file that was registered (SHA-256 {weights[:16]}…, expected "
             f"{model.source.sha256[:16]}…); install it again: {model.source.install}"
         )
-    network, tokenizer = _from_pretrained(model, path, choose_dtype(dtype, where))
-    network.requires_grad_(False).eval().to(where)
+    network, tokenizer = _from_pretrained(model, path, choose_dtype(placement.dtype, where), placement)
+    network.requires_grad_(False).eval()
+    if placement.device_map is None:
+        network.to(where)
     anatomy = dissect(network, blocks=model.blocks)
     if len(anatomy.blocks) != model.n_blocks:
         raise SubjectError(f"{model.name}: stated to have {model.n_blocks} blocks, but the loaded model has {len(anatomy.blocks)}")
+    _check_bos(model, tokenizer)
+    devices = _devices(network, anatomy.device)
     return Subject(
         model=model,
         anatomy=anatomy,
         tokenizer=tokenizer,
-        device=where,
+        device=anatomy.device,
         facts=SubjectFacts(
             weights=weights,
             width=anatomy.width,
             vocabulary=anatomy.vocabulary,
             context=int(getattr(network.config.get_text_config(), "max_position_embeddings", 0) or 0),
             dtype=str(network.dtype).removeprefix("torch."),
-            device=str(where),
-            device_kind=torch.cuda.get_device_name(where) if where.type == "cuda" else f"{where.type} {platform.machine()}",
+            device=", ".join(map(str, devices)),
+            device_kind=", ".join(sorted({_kind(device) for device in devices})),
             attention=str(getattr(network.config, "_attn_implementation", None) or "unknown"),
-            provenance=_provenance(model, path, network),
+            provenance=_provenance(path, network),
         ),
     )
 
 
-def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str) -> tuple[Any, Any]:
+def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str, placement: Placement) -> tuple[Any, Any]:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    in_file = isinstance(model.source, (Gguf, Wheel))
-    folder, extra = (str(path.parent), {"gguf_file": path.name}) if in_file else (str(path), {"use_safetensors": True})
-    options: dict[str, Any] = {**extra, "local_files_only": True, "trust_remote_code": False}
+    folder, extra = (str(path), {"use_safetensors": True}) if path.is_dir() else (str(path.parent), {"gguf_file": path.name})
+    options: dict[str, Any] = {**extra, "local_files_only": True, "trust_remote_code": placement.trust_remote_code}
+    spread = {} if placement.device_map is None else {"device_map": placement.device_map}
     try:
-        network, loading = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
+        network, loading = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, **spread, **options
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **{k: v for k, v in options.items() if k != "use_safetensors"})
     except Exception as error:  # Loaders raise every kind of exception on damaged files: one clear message instead.
-        raise SubjectError(f"{model.name}: cannot be loaded from {printable(path)} ({printable(_first_line(error))})") from error
+        why = printable(_first_line(error))
+        if "trust_remote_code" in str(error):
+            why = "it needs Python code that comes with the checkpoint; read that code, then give --trust-remote-code to run it"
+        raise SubjectError(f"{model.name}: cannot be loaded from {printable(path)} ({why})") from error
     for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
         if loading.get(kind):
             examples = ", ".join(printable(key) for key in sorted(map(str, loading[kind]))[:3])
@@ -122,14 +137,35 @@ def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str) -> tupl
     return network, tokenizer
 
 
+def _check_bos(model: Model, tokenizer: Any) -> None:
+    """Refuse a tokenizer that is not the one that was registered: without its BOS a model may be another (Gemma's is)."""
+    if model.bos is None:
+        return
+    leading = leading_tokens(tokenizer)
+    if model.bos is not (len(leading) > 0):
+        found = f"puts {leading} before a text" if leading else "puts no BOS before a text"
+        raise SubjectError(f"{model.name}: registered with bos={model.bos}, but its tokenizer {found}; is it the model's own?")
+
+
+def _devices(network: torch.nn.Module, entry: torch.device) -> list[torch.device]:
+    """Return the devices that hold the model, the one where it is entered first; weights kept elsewhere until used are on ``meta``."""
+    return [entry, *sorted({p.device for p in network.parameters()} - {entry}, key=str)]
+
+
+def _kind(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "offloaded" if device.type == "meta" else f"{device.type} {platform.machine()}"
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _provenance(model: Model, path: Path, network: Any) -> str:
+def _provenance(path: Path, network: Any) -> str:
     """Say how the weights in memory came about: as stored, or de-quantised, and from what."""
-    if isinstance(model.source, Folder):
+    if path.is_dir():
         stored = getattr(network.config, "quantization_config", None)
         return f"safetensors, quantised ({printable(stored)})" if stored else "safetensors, as stored"
     from gguf import GGUFReader

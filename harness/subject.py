@@ -11,11 +11,27 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fixtures.models import Folder, Model
+from fixtures.sources import tokenizer_files
 from harness import fingerprints
 
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 EXPECTED_DEVICES = "auto, cpu, mps, cuda or cuda:N"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a model is loaded: the options of the command line.
+
+    ``device_map``: how ``accelerate`` spreads a model over devices, by a word or module → device; None puts it on ``device`` whole.
+    ``trust_remote_code``: run Python code that comes with a checkpoint.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    device_map: str | Mapping[str, str | int] | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,29 +67,35 @@ class SubjectFacts:
         return cls(**notes)
 
 
-def weights_fingerprint(model: Model, path: Path, memory: fingerprints.Memory) -> str:
-    """SHA-256 over the weights: of the one file, or over names and contents of a folder's config and safetensors."""
-    if isinstance(model.source, Folder):
-        return fingerprints.of_files([path / "config.json", *path.glob("*.safetensors")], memory)
+def weights_fingerprint(path: Path, memory: fingerprints.Memory, code: bool = False) -> str:
+    """SHA-256 over the weights: of the one file, or over names and contents of a folder's config and safetensors.
+
+    ``code``: and of its Python files, when they are run.
+    """
+    if path.is_dir():
+        return fingerprints.of_files([path / "config.json", *path.glob("*.safetensors"), *(path.glob("*.py") if code else ())], memory)
     return memory.of_file(path)
 
 
-def tokenizer_fingerprint(model: Model, path: Path, memory: fingerprints.Memory) -> str:
+def tokenizer_fingerprint(path: Path, memory: fingerprints.Memory) -> str:
     """SHA-256 over the files a tokenizer is built from; a GGUF file holds its own."""
-    if isinstance(model.source, Folder):
-        return fingerprints.of_files(model.source.tokenizer_files(), memory)
-    return memory.of_file(path)
+    return fingerprints.of_files(tokenizer_files(path), memory) if path.is_dir() else memory.of_file(path)
 
 
-def surroundings(device: str, dtype: str) -> dict[str, Any]:
+def surroundings(placement: Placement) -> dict[str, Any]:
     """Return what decides where and in which type a model is loaded: the options, the libraries, the accelerators in sight."""
+    seen = [name for name in ("/dev/nvidia0", "/dev/kfd") if Path(name).exists()]
+    visible = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES") if name in os.environ}
+    return {"placement": asdict(placement), "versions": library_versions(), "machine": _machine(), "seen": seen, "visible": visible}
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that load models and make tokens."""
     versions = {}
     for name in ("torch", "transformers", "tokenizers", "gguf", "safetensors"):
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
-    seen = [name for name in ("/dev/nvidia0", "/dev/kfd") if Path(name).exists()]
-    visible = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES") if name in os.environ}
-    return {"device": device, "dtype": dtype, "versions": versions, "machine": _machine(), "seen": seen, "visible": visible}
+    return versions
 
 
 def _machine() -> str:

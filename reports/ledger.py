@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -199,6 +199,20 @@ class Ledger:
     def add(self, row: Row) -> None:
         """Enter a row; a cell measured twice keeps the last."""
         self.rows[row.cell] = row
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield every declared cell of every model and corpus."""
+        for (model, corpus), n_blocks in self.pairs.items():
+            for claim, predicate in all_predicates():
+                for rung, block in predicate.cells(n_blocks):
+                    yield Cell(model, corpus, claim.key, predicate.name, rung, block)
+
+    def select(self, idents: Iterable[str]) -> None:
+        """Note cells that the session set out to test; models and corpora that have none of them leave the report."""
+        self.selected |= set(idents)
+        if self.selected:
+            kept = {(cell.model, cell.corpus) for cell in self.cells() if cell.ident in self.selected}
+            self.pairs = {pair: n_blocks for pair, n_blocks in self.pairs.items() if pair in kept}
 
     def complete(self) -> list[Row]:
         """Return the rows of every declared cell, those that did not run as UNTESTED with the reason, in the claims' order."""

@@ -7,8 +7,10 @@ xdist workers too. Tests that carry no cell are left alone.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,15 @@ import pytest
 
 from claims.claim import Measures
 from claims.verdicts import Verdict
-from fixtures.corpora import CorpusError
-from fixtures.models import ModelError
+from fixtures.errors import CorpusError, ModelError
+from fixtures.models import Model
 from fixtures.naming import printable
 from harness.errors import MeasurementError, SubjectError, TextError
 from harness.statistics import Figure
 from reports import console, judgement, report_file
 from reports.ledger import Cell, Ledger, Row, claim_of
 
-CELL = pytest.StashKey[tuple[Cell, Measures, int]]()
+CELL = pytest.StashKey[tuple[Cell, Measures, Model]]()
 ROW = pytest.StashKey[Row]()
 LEDGER = pytest.StashKey[Ledger]()
 Facts = dict[str, Any]
@@ -46,8 +48,8 @@ class Judge:
         ``doubts`` are caveats that keep a figure from being judged; ``note`` says what it rests on.
         """
         item = self._item
-        cell, measures, n_blocks = item.stash[CELL]
-        row = judgement.judge(cell, measures, n_blocks, figure, doubts, caveats, note, item.funcargs["lab"])  # type: ignore[attr-defined]
+        cell, measures, model = item.stash[CELL]
+        row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, item.funcargs["lab"])  # type: ignore[attr-defined]
         item.stash[ROW] = row
         if row.verdict is Verdict.FALSIFIED:
             pytest.fail(row.message(), pytrace=False)
@@ -60,9 +62,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a cell that the model cannot express before anything is loaded for it."""
     if CELL not in item.stash:
         return
-    cell, measures, n_blocks = item.stash[CELL]
-    if why := measures.predicate.inapplicable(n_blocks):
-        core = measures.predicate.is_core(cell.rung, cell.block, n_blocks)
+    cell, measures, model = item.stash[CELL]
+    if model.unavailable:
+        return  # Nothing is known of it; its laboratory says so.
+    if why := measures.predicate.inapplicable(model.n_blocks):
+        core = measures.predicate.is_core(cell.rung, cell.block, model.n_blocks)
         row = Row(cell, Verdict.NOT_APPLICABLE, measures.predicate.unit, core, reason=why, quick=item.config.stash[LEDGER].quick)
         item.stash[ROW] = row
         pytest.skip(row.message())
@@ -92,8 +96,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _failure(item: pytest.Item, error: BaseException) -> Row:
-    cell, measures, n_blocks = item.stash[CELL]
-    core = measures.predicate.is_core(cell.rung, cell.block, n_blocks)
+    cell, measures, model = item.stash[CELL]
+    core = measures.predicate.is_core(cell.rung, cell.block, model.n_blocks)
     first = next(iter(str(error).strip().splitlines()), "")
     foreseen = isinstance(error, (*_EXPECTED, TextError))
     reason = printable(first if foreseen else f"{type(error).__name__}: {first}")
@@ -151,7 +155,7 @@ class Recorder:
 
     def _select(self, ids: Iterable[str]) -> None:
         tests = (ident for ident in ids if "claim_" in ident and ident.endswith("]"))
-        self._config.stash[LEDGER].selected |= {ident[ident.index("[") + 1 : -1] for ident in tests}
+        self._config.stash[LEDGER].select(ident[ident.index("[") + 1 : -1] for ident in tests)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -193,6 +197,19 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = json.loads(json.dumps(value))
+
+
+def teller(config: pytest.Config) -> Callable[[str], None]:
+    """Return what shows the user a line at once, such as the size of a download; nothing in a worker, which has no terminal."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if hasattr(config, "workerinput"):
+        return lambda line: None
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            print(f"\n{printable(line)}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def announcer(config: pytest.Config) -> Callable[[str], Callable[[int, int], None]]:

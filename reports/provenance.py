@@ -9,29 +9,33 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from fixtures.errors import CorpusError
 from fixtures.naming import printable
 
 if TYPE_CHECKING:
     from harness.laboratory import Laboratory
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "numpy", "scipy", "pytest")
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "huggingface-hub", "datasets", "numpy", "scipy", "pytest")
 
 
 def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
     """Describe the subject and the corpus of a laboratory, as sections of the report; ``chosen`` says why this corpus."""
     model, corpus, facts = laboratory.model, laboratory.corpus, laboratory.facts
-    return {
+    described = {
         "models": {
             model.name: {
                 "family": model.family,
                 "n_blocks": model.n_blocks,
                 "about": model.about,
                 "licence": model.licence,
-                "source": printable(model.source.path()),
+                "source": printable(laboratory.source),
                 **facts.as_dict(),
             }
         },
-        "corpora": {
+        "timings": {f"{model.name}/{corpus.name}": laboratory.timings},
+    }
+    with suppress(CorpusError):  # Text that cannot be had has no fingerprint; its cells say why.
+        described["corpora"] = {
             corpus.name: {
                 "edition": corpus.edition,
                 "splitting": corpus.splitting,
@@ -39,9 +43,8 @@ def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
                 "text": laboratory.splits.fingerprint,
                 "chosen": chosen,
             }
-        },
-        "timings": {f"{model.name}/{corpus.name}": laboratory.timings},
-    }
+        }
+    return described
 
 
 def of_environment(arguments: Iterable[str]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures import pydocs
-from fixtures.corpora import CORPORA, CorpusError, Splits, choose, corpus_at
+from fixtures import CORPORA, CorpusError, Splits, pydocs
+from fixtures.corpora import choose
+from fixtures.text_files import corpus_at
 from harness.errors import TextError
 from harness.windows import contiguous, evenly_spaced, leading_tokens, tokenise
 from tests.planted import tokenizer, words

@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.models import DEFAULT_MODEL, MODELS, Folder, Model, ModelError, Wheel, model_at, register
+from fixtures import DEFAULT_MODEL, MODELS, Folder, Model, ModelError, Wheel, register
+from fixtures.described import model_at
 from fixtures.naming import printable, slug
 from harness import loading
 from harness.errors import SubjectError
 from harness.fingerprints import Memory
 from harness.store import Store
-from harness.subject import weights_fingerprint
+from harness.subject import Placement, weights_fingerprint
 from tests import planted
 
 
 def load(model: Model, **options) -> loading.Subject:
     """Load a model as the laboratory does."""
-    return loading.load(model, weights_fingerprint(model, model.source.path(), Memory(Store(None))), **options)
+    path = model.source.fetch(lambda line: None)
+    return loading.load(model, path, weights_fingerprint(path, Memory(Store(None))), Placement(**options))
 
 
 def tiny_gguf(file: Path, blocks: int = 3) -> Path:

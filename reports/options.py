@@ -1,0 +1,67 @@
+"""The options of ``pytest claims``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fixtures import CORPORA, DEFAULT_MODEL
+from fixtures.extensions import ENTRY_POINT
+from harness.subject import DEVICE_MAPS, DTYPES
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--model": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME|PATH|ID",
+        "help": "a registered name, a folder with config.json and safetensors, a GGUF file, or organisation/name[@revision] on the "
+        f"Hugging Face hub; repeatable (default: {DEFAULT_MODEL})",
+    },
+    "--all-models": {"action": "store_true", "help": "every registered model"},
+    "--models": {"action": "store_true", "help": "list the registered models with size, licence and whether they are cached, and end"},
+    "--models-from": {
+        "action": "append",
+        "default": [],
+        "metavar": "FILE",
+        "help": "Python that registers models of your own: 'from fixtures import Hub, Model, register'; it is run. Repeatable; "
+        f"packages do the same by the entry point '{ENTRY_POINT}'",
+    },
+    "--corpus": {
+        "action": "append",
+        "default": [],
+        "metavar": "auto|NAME|PATH",
+        "help": f"the text: {', '.join(CORPORA)}; a folder with train or valid and test files; one text file, of which the first 60%% "
+        "calibrates; auto: wikitext-2 when it is cached or the hub gives it, else pydocs. Repeatable (default: auto)",
+    },
+    "--plan": {
+        "action": "store_true",
+        "help": "show what would run: cells, tokens, downloads, estimated memory and time on this device; load and measure nothing",
+    },
+    "--device": {"default": "auto", "help": "cpu, cuda, cuda:N, mps, or auto: cuda, else mps, else cpu (default: auto)"},
+    "--dtype": {
+        "default": "auto",
+        "choices": DTYPES,
+        "help": "type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
+    },
+    "--device-map": {
+        "metavar": "MAP",
+        "help": f"spread a model that one device cannot hold, as accelerate does: {', '.join(DEVICE_MAPS)}, or JSON, module → device",
+    },
+    "--trust-remote-code": {
+        "action": "store_true",
+        "help": "run Python code that comes with a checkpoint; read that code first (default: it is never run)",
+    },
+    "--report": {"default": "report.json", "metavar": "FILE", "help": "where the report goes; replaced whole (default: report.json)"},
+    "--seed": {
+        "type": int,
+        "default": 0,
+        "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
+    },
+    "--quick": {"action": "store_true", "help": "quarter sizes: a look within a minute or so; everything is MEASURED, nothing judged"},
+    "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
+    "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
+    "--verdicts": {
+        "default": "fail",
+        "choices": ["fail", "report"],
+        "help": "fail: a falsified cell fails the run, exit code 1; report: it is only reported (default: fail)",
+    },
+}

@@ -1,0 +1,150 @@
+"""``--plan``: what would run, on what, from where, how large and how long, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixtures import Corpus, CorpusError, Hub, Model, ModelError, wikitext
+from fixtures.naming import printable, readable_size
+from harness import estimate
+from harness.errors import SubjectError, TextError
+from harness.laboratory import MEASURES
+from reports.ledger import Cell, claim_of
+from reports.model_list import is_here, where
+from reports.plugin import CELL
+from reports.subjects import Subjects
+
+if TYPE_CHECKING:
+    from harness.bench import Bench
+
+
+@dataclass
+class _Part:
+    """The plan of one model on one corpus. ``downloads``: what → bytes, 0 where the size is not known."""
+
+    lines: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    memory: float = 0.0
+    downloads: dict[str, int] = field(default_factory=dict)
+
+
+class Planner:
+    """Takes the place of the test loop: shows the plan of what was collected, and ends."""
+
+    def __init__(self, config: pytest.Config, subjects: Subjects, make_bench: Callable[[], Bench]) -> None:
+        self._config, self._subjects, self._make_bench = config, subjects, make_bench
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Show the plan in the place of running tests."""
+        cells = [item.stash[CELL][0] for item in session.items if CELL in item.stash]
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        for line in self._lines(cells) if cells else []:
+            reporter.write_line(line)
+        return True
+
+    def _lines(self, cells: list[Cell]) -> list[str]:
+        device, size = _device(self._subjects)
+        rates = estimate.probe(device, size)
+        speed = f"{rates.product / 1e9:,.0f} GFLOP/s in {'float32' if size == 4 else 'bfloat16'}, {rates.product64 / 1e9:,.0f} in float64"
+        bench = self._make_bench()
+        parts = []
+        for model in self._subjects.models:
+            for corpus, why in self._subjects.corpora:
+                mine = [cell for cell in cells if (cell.model, cell.corpus) == (model.name, corpus.name)]
+                if mine:
+                    parts.append(_plan(bench, model, corpus, why, mine, size, rates))
+        downloads: dict[str, int] = {}
+        for part in parts:
+            downloads |= part.downloads
+        fetched = f"downloads of about {readable_size(sum(downloads.values()))}" if downloads else "no downloads"
+        memory = readable_size(int(max(part.memory for part in parts)))
+        return [
+            "",
+            f"plan: {len(cells)} cells on {device}; nothing is loaded or measured",
+            *(line for part in parts for line in ("", *part.lines)),
+            "",
+            f"in all: {fetched}; about {_duration(sum(part.seconds for part in parts))}; peak memory about {memory}",
+            f"estimates, good to about a factor of two, from rates measured just now: {speed}",
+        ]
+
+
+def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: estimate.Rates) -> _Part:
+    """Plan one model on one corpus; ``size``: bytes of a weight in memory."""
+    part = _Part()
+    count = Counter(claim_of(cell.claim).label for cell in cells)
+    part.lines = [
+        f"{model.name} · {model.about}",
+        f"  weights: {_weights(model, part)}",
+        f"  text: {_text(corpus, part)} ({printable(why)})",
+        f"  cells: {', '.join(f'{n} of {label}' for label, n in count.items())}",
+    ]
+    if model.unavailable:
+        part.lines.append(f"  ERROR: {printable(model.unavailable)}")
+        return part
+    rungs = {cell.rung for cell in cells}
+    for kind in (kind for kind, of in MEASURES.items() if rungs & set(of)):
+        if _is_stored(bench, model, corpus, kind):
+            part.lines.append(f"  {kind}: in the store, nothing to measure")
+        elif not model.width or not model.parameters:
+            part.lines.append(f"  {kind}: to be measured; how long is not known before the model is fetched, its size is not stated")
+        else:
+            cost = estimate.cost(kind, model, bench.protocol, size, rates)
+            part.lines.append(
+                f"  {kind}: {cost.windows[0]} + {cost.windows[1]} windows, {cost.tokens:,} tokens; "
+                f"about {_duration(cost.seconds)}, {readable_size(int(cost.memory))} of memory"
+            )
+            part.seconds, part.memory = part.seconds + cost.seconds, max(part.memory, cost.memory)
+    return part
+
+
+def _device(subjects: Subjects) -> tuple[str, int]:
+    """Return the device that would be used, and the bytes of a weight there."""
+    from harness.loading import choose_device
+
+    device, dtype = choose_device(subjects.placement.device), subjects.placement.dtype
+    narrow = dtype in ("bfloat16", "float16") or (dtype == "auto" and device.type != "cpu")
+    return str(device), 2 if narrow else 4
+
+
+def _weights(model: Model, part: _Part) -> str:
+    if model.unavailable:
+        return "not to be had"
+    if not isinstance(model.source, Hub):
+        try:
+            return f"{printable(model.source.fetch(lambda line: None))}, here"
+        except ModelError as error:
+            return f"missing: {printable(error)}"
+    if is_here(model):
+        return f"{where(model)}, here"
+    part.downloads[model.name] = model.source.size
+    return f"{where(model)}, a download of {f'about {readable_size(model.source.size)}' if model.source.size else 'unknown size'}"
+
+
+def _text(corpus: Corpus, part: _Part) -> str:
+    if corpus.name != "wikitext-2" or wikitext.cached():
+        return f"{corpus.name}, {corpus.edition}"
+    part.downloads[corpus.name] = wikitext.SIZE
+    return f"{corpus.name}, {corpus.edition}, a download of about {readable_size(wikitext.SIZE)}"
+
+
+def _is_stored(bench: Bench, model: Model, corpus: Corpus, kind: str) -> bool:
+    """Whether a measurement is in the store, as far as can be told without loading or fetching."""
+    if not is_here(model) or (corpus.name == "wikitext-2" and not wikitext.cached()):
+        return False
+    try:
+        return bench.facts(model) is not None and bench.laboratory(model, corpus).is_stored(kind)
+    except (ModelError, CorpusError, SubjectError, TextError):
+        return False
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,59 @@
+"""With xdist: one report, every model loaded once in all, and the same decisions in every process.
+
+A model's cells go to one worker, whatever ``--dist`` says: a model costs gigabytes and minutes to load, a cell nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from fixtures.naming import readable_size
+from fixtures.sources import Hub
+from reports.ledger import Ledger
+from reports.plugin import LEDGER, teller
+from reports.subjects import Subjects
+
+
+class ByModel(LoadScopeScheduling):  # type: ignore[misc]
+    """Hand all cells of a model to one worker, in the order in which they were collected."""
+
+    def __init__(self, config: pytest.Config, log: Any, ledger: Ledger) -> None:
+        super().__init__(config, log)
+        self._model = {cell.ident: cell.model for cell in ledger.cells()}
+
+    def _split_scope(self, nodeid: str) -> str:
+        ident = nodeid.partition("[")[2].removesuffix("]")
+        return self._model.get(ident) or str(super()._split_scope(nodeid))
+
+
+class Workers:
+    """The main process's side of a run with workers."""
+
+    def __init__(self, config: pytest.Config, subjects: Subjects) -> None:
+        self._config, self._subjects, self._told = config, subjects, False
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker what was settled here."""
+        node.workerinput["claims"] = self._subjects.for_workers()
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> ByModel:
+        """Schedule by model."""
+        return ByModel(config, log, config.stash[LEDGER])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Say what will be downloaded: a worker has no terminal."""
+        if self._told:
+            return
+        self._told = True
+        selected = {ident.partition("[")[2].removesuffix("]") for ident in ids}
+        asked = {cell.model for cell in self._config.stash[LEDGER].cells() if cell.ident in selected}
+        for model in self._subjects.models:
+            if model.name in asked and isinstance(model.source, Hub) and not model.unavailable and not model.source.cached():
+                size = f", about {readable_size(model.source.size)}" if model.source.size else ""
+                teller(self._config)(f"{model.name} is not in the cache and will be downloaded from the hub{size}")
