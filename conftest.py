@@ -53,12 +53,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers; when claims are asked for, settle what is tested and reject bad input before anything is loaded."""
+    asked = _asks_for_claims(config)
+    if asked:
+        _register_models(config)
     for line in _markers():
         config.addinivalue_line("markers", line)
-    if not _asks_for_claims(config):
+    if not asked:
         return
     option, here = config.option, not hasattr(config, "workerinput")
-    _register_models(config)
     try:
         if option.store and option.no_store:
             raise InputError("--store and --no-store exclude one another")
@@ -182,10 +184,13 @@ def _bench(config: pytest.Config) -> Bench:
 
 
 def _register_models(config: pytest.Config) -> None:
+    # Names that -m already gives a meaning.
+    builtin = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")} - set(MODELS)
+    reserved = {*builtin, *RUNGS, *(claim.marker for claim in CLAIMS), "core", "and", "or", "not"}
     try:
-        register_installed()
+        register_installed(reserved)
         for file in config.option.models_from:
-            register_from_file(str(config.invocation_params.dir / Path(file).expanduser()))
+            register_from_file(str(config.invocation_params.dir / Path(file).expanduser()), reserved)
     except (ModelError, RuntimeError) as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -13,6 +13,8 @@ from harness.linearity import Linearity
 from harness.protocol import RUNGS
 from harness.statistics import Array, jackknife_error
 
+_NOTABLE_UNKNOWN = 0.01
+
 
 class Remarks(TypedDict):
     """What :class:`reports.plugin.Judge` takes beside a figure."""
@@ -26,13 +28,15 @@ def remarks(lab: Laboratory, rung: str, block: int | None = None, ordered: bool 
     """Remark on the figure of a block, or, without one, on a figure over all blocks.
 
     On ``strict``, too few calibration tokens for the width are a doubt (such a figure is not judged); a text too short for the strict
-    sizes and a λ at an end of the grid are caveats. The other rungs have the paper's sizes, whatever those are worth. ``ordered``: the
-    figure is a rank correlation over blocks.
+    sizes and a λ at an end of the grid are caveats, and so is, on every rung, a text that the tokenizer does not know in part. The other
+    rungs have the paper's sizes, whatever those are worth. ``ordered``: the figure is a rank correlation over blocks.
     """
     linearity, protocol = lab.linearity(rung), lab.protocol
     here = slice(None) if block is None else slice(block, block + 1)
     a = {name: array[here] for name, array in linearity.arrays.items() if array.ndim == 1}
     doubts, caveats = [], []
+    if (unknown := lab.unknown(rung)) >= _NOTABLE_UNKNOWN:
+        caveats.append(f"{unknown:.0%} of the tokens are the tokenizer's token for what it does not know")
     if rung == "strict":
         fewest, width, fitted = protocol.fewest_tokens_per_width, a["rank"][0], a["fitted"].min()
         if fitted < fewest * width:

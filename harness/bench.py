@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from fixtures.corpus import Corpus, Splits
 from fixtures.errors import CorpusError, ModelError
 from fixtures.models import Model
-from harness.errors import SubjectError
+from harness.errors import again
 from harness.fingerprints import Memory
 from harness.laboratory import Announce, Laboratory
 from harness.protocol import Protocol
 from harness.store import Record, Store
-from harness.subject import Placement, SubjectFacts, surroundings, weights_fingerprint
+from harness.subject import Placement, SubjectFacts, surroundings, tokenizer_fingerprint, weights_fingerprint
 
 if TYPE_CHECKING:
     from harness.loading import Subject
@@ -31,17 +31,20 @@ class Bench:
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}
-        self._texts: dict[str, Splits | CorpusError] = {}
+        self._texts: dict[str, Splits | Exception] = {}
         self._loaded: Subject | None = None
         self._laboratories: dict[tuple[str, str], Laboratory] = {}
 
     def laboratory(self, model: Model, corpus: Corpus) -> Laboratory:
         """Return the laboratory of a model on a corpus. The model is loaded only when the store does not know how it turns out.
 
-        Raises whatever fetching or :func:`harness.loading.load` raised for this model, now or before.
+        Raises CorpusError for text that cannot be had, and whatever fetching or :func:`harness.loading.load` raised for this model, now
+        or before.
         """
         place = (model.name, corpus.name)
         if place not in self._laboratories:
+            self.path(model)
+            self.text(corpus)  # What cannot be had is found out before a model is loaded.
             self._laboratories[place] = Laboratory(self, model, corpus, self.facts(model) or self.load(model).facts)
         return self._laboratories[place]
 
@@ -60,10 +63,10 @@ class Bench:
             try:
                 self._texts[corpus.name] = corpus.read(self.say)
             except CorpusError as error:
-                self._texts[corpus.name] = error
+                self._texts[corpus.name] = again(error)
         found = self._texts[corpus.name]
-        if isinstance(found, CorpusError):
-            raise found
+        if isinstance(found, Exception):
+            raise again(found)
         return found
 
     def facts(self, model: Model) -> SubjectFacts | None:
@@ -87,14 +90,11 @@ class Bench:
     def _remembered(self, model: Model) -> Iterator[None]:
         """Raise at once what was raised for this model before: every cell would wait for it anew."""
         if model.name in self._failed:
-            raise self._failed[model.name]
+            raise again(self._failed[model.name])
         try:
             yield
-        except (ModelError, SubjectError) as error:
-            self._failed[model.name] = type(error)(*error.args)  # A copy, without the frames that hold half a model.
-            raise
         except Exception as error:
-            self._failed[model.name] = error
+            self._failed[model.name] = again(error)
             raise
 
     def _weights(self, model: Model) -> str:
@@ -104,4 +104,5 @@ class Bench:
 
     def _facts_key(self, model: Model, weights: str) -> dict[str, Any]:
         stated = [model.blocks, model.n_blocks, model.bos]
-        return {"measurement": "subject", "version": 2, "weights": weights, "stated": stated, **surroundings(self.placement)}
+        parts = {"weights": weights, "tokenizer": tokenizer_fingerprint(self.path(model), self.memory), "stated": stated}
+        return {"measurement": "subject", "version": 2, **parts, **surroundings(self.placement)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 
 class SubjectError(Exception):
     """The model cannot be had, or its parts do not recompose it; nothing about it can be measured."""
@@ -13,3 +15,14 @@ class TextError(Exception):
 
 class MeasurementError(Exception):
     """Measuring began and failed (a non-finite stream, memory); never a verdict."""
+
+
+def again(error: Exception) -> Exception:
+    """Return a copy of an exception, to be raised once more.
+
+    Without the frames of the first time: they hold on to whatever was at hand, half a model perhaps, and grow with every raise.
+    """
+    try:
+        return copy.copy(error).with_traceback(None)
+    except Exception:  # One that cannot be rebuilt from its arguments.
+        return RuntimeError(f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from fixtures.models import Model
 from fixtures.sources import Hub
 from harness import windows
 from harness.bookmark import StoreBookmark, unfinished
-from harness.errors import MeasurementError, SubjectError, TextError
+from harness.errors import MeasurementError, SubjectError, TextError, again
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
 from harness.store import Record
@@ -35,6 +35,13 @@ RANK, AFFINE = "linearity by rank-k maps", "linearity by affine maps"
 MEASURES = {RANK: ("paper", "held-out", "typical"), AFFINE: ("strict",)}
 VERSIONS = {RANK: 1, AFFINE: 1}
 """Raise a version when a measurement's figures change, so that stored ones are no longer found."""
+
+_MOST_UNKNOWN = 0.5  # Of a split's tokens: beyond it a stream of one token is measured.
+
+
+def kind_of(rung: str) -> str:
+    """Return the measurement that gives a rung."""
+    return AFFINE if rung == "strict" else RANK
 
 
 class Laboratory:
@@ -102,20 +109,20 @@ class Laboratory:
 
     def linearity(self, rung: str) -> Linearity:
         """Linearity of every block on a rung; one sweep serves ``paper``, ``held-out`` and ``typical``, another ``strict``."""
-        kind = AFFINE if rung == "strict" else RANK
+        kind = kind_of(rung)
         if kind in self._failed:
-            raise self._failed[kind]
+            raise again(self._failed[kind])
         if kind not in self._linearity:
             try:
                 self._linearity[kind] = self._measure(kind)
             except Exception as error:  # It would fail again for every cell, at the same cost.
-                self._failed[kind] = error
+                self._failed[kind] = again(error)
                 raise
         return self._linearity[kind][rung]
 
     def sizes(self, rung: str) -> dict[str, int]:
         """Windows of each split on a rung."""
-        return {split: len(ids) for split, ids in self.windows(AFFINE if rung == "strict" else RANK).items()}
+        return {split: len(ids) for split, ids in self.windows(kind_of(rung)).items()}
 
     def _measure(self, kind: str) -> dict[str, Linearity]:
         ids, store = self.windows(kind), self._bench.store
@@ -186,14 +193,25 @@ class Laboratory:
                 cut[split] = windows.evenly_spaced(ids, count, plan["fewest"][i], size, leading, what)
         return cut
 
+    def unknown(self, rung: str) -> float:
+        """Share of the windows' tokens that are the tokenizer's token for what it does not know, on a rung."""
+        ids = np.concatenate([ids.ravel() for ids in self.windows(kind_of(rung)).values()])
+        return float((ids == self.facts.unknown).mean())
+
     def _check_fit(self, found: Windows) -> None:
-        """Refuse a tokenizer or a context that does not belong to the model, before it fails somewhere inside."""
+        """Refuse a tokenizer, a context or a text that does not belong to the model, before it fails somewhere inside."""
         facts, size = self.facts, self.protocol.window
         largest = max(int(ids.max()) for ids in found.values())
         if largest >= facts.vocabulary:
             raise SubjectError(f"{self.model.name}: the tokenizer yields token {largest}, the embedding has {facts.vocabulary} rows")
         if 0 < facts.context < size:
             raise SubjectError(f"{self.model.name}: takes {facts.context} positions, a window of the protocol has {size}")
+        for split, ids in found.items():
+            if (share := float((ids == facts.unknown).mean())) > _MOST_UNKNOWN:
+                raise TextError(
+                    f"the tokenizer of {self.model.name} does not know {share:.0%} of the tokens of the {split} split of "
+                    f"{self.corpus.name} (another script, or none of its words); give a text that it reads by --corpus PATH"
+                )
 
     def _names(self) -> dict[str, str]:
         return {"model": self.model.name, "corpus": self.corpus.name}

@@ -99,6 +99,7 @@ def load(model: Model, path: Path, weights: str, placement: Placement | None = N
             width=anatomy.width,
             vocabulary=anatomy.vocabulary,
             context=int(getattr(network.config.get_text_config(), "max_position_embeddings", 0) or 0),
+            unknown=-1 if tokenizer.unk_token_id is None else int(tokenizer.unk_token_id),
             dtype=str(network.dtype).removeprefix("torch."),
             device=", ".join(map(str, devices)),
             device_kind=", ".join(sorted({_kind(device) for device in devices})),

@@ -39,13 +39,15 @@ class SubjectFacts:
     """How a model turned out when it was loaded: everything that keys and reports need of it.
 
     ``weights``: SHA-256 of the weights. ``vocabulary``: rows of the token embedding. ``context``: most positions, 0 when not stated.
-    ``device`` as torch names it, ``device_kind`` the model of accelerator or processor architecture.
+    ``unknown``: the tokenizer's token for what it does not know, −1 when it has none. ``device`` as torch names it, ``device_kind`` the
+    model of accelerator or processor architecture.
     """
 
     weights: str
     width: int
     vocabulary: int
     context: int
+    unknown: int
     dtype: str
     device: str
     device_kind: str
@@ -62,7 +64,7 @@ class SubjectFacts:
         if set(notes) != set(cls.__dataclass_fields__):
             raise ValueError("not the facts of a subject")
         for name, value in notes.items():
-            if not isinstance(value, int if name in ("width", "vocabulary", "context") else str):
+            if not isinstance(value, int if name in ("width", "vocabulary", "context", "unknown") else str):
                 raise ValueError(f"{name} is a {type(value).__name__}")
         return cls(**notes)
 

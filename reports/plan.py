@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fixtures import Corpus, CorpusError, Hub, Model, ModelError, wikitext
+from fixtures import Corpus, CorpusError, Hub, Model, ModelError, hub, wikitext
+from fixtures.described import from_config
 from fixtures.naming import printable, readable_size
 from harness import estimate
 from harness.errors import SubjectError, TextError
@@ -37,7 +38,7 @@ class Planner:
     """Takes the place of the test loop: shows the plan of what was collected, and ends."""
 
     def __init__(self, config: pytest.Config, subjects: Subjects, make_bench: Callable[[], Bench]) -> None:
-        self._config, self._subjects, self._make_bench = config, subjects, make_bench
+        self._config, self._subjects, self._make_bench, self._refused = config, subjects, make_bench, False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -46,7 +47,14 @@ class Planner:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         for line in self._lines(cells) if cells else []:
             reporter.write_line(line)
+        self._refused = any(model.unavailable for model in self._subjects.models)
         return True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """A model that cannot be had is an error here too; a plan without tests run is none."""
+        if exitstatus == pytest.ExitCode.OK and self._refused:
+            session.exitstatus = 6
 
     def _lines(self, cells: list[Cell]) -> list[str]:
         device, size = _device(self._subjects)
@@ -62,21 +70,24 @@ class Planner:
         downloads: dict[str, int] = {}
         for part in parts:
             downloads |= part.downloads
-        fetched = f"downloads of about {readable_size(sum(downloads.values()))}" if downloads else "no downloads"
-        memory = readable_size(int(max(part.memory for part in parts)))
+        sizes = [readable_size(known)] if (known := sum(downloads.values())) else []
+        sizes += [f"{name} (of unknown size)" for name, size in downloads.items() if not size]
+        fetched = f"downloads of about {' and '.join(sizes)}" if sizes else "no downloads"
+        memory = max(part.memory for part in parts)
+        time = f"about {_duration(sum(part.seconds for part in parts))}; peak memory about {readable_size(int(memory))}" if memory else ""
         return [
             "",
             f"plan: {len(cells)} cells on {device}; nothing is loaded or measured",
             *(line for part in parts for line in ("", *part.lines)),
             "",
-            f"in all: {fetched}; about {_duration(sum(part.seconds for part in parts))}; peak memory about {memory}",
+            f"in all: {fetched}{'; ' if time else ''}{time or ''}",
             f"estimates, good to about a factor of two, from rates measured just now: {speed}",
         ]
 
 
 def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: estimate.Rates) -> _Part:
     """Plan one model on one corpus; ``size``: bytes of a weight in memory."""
-    part = _Part()
+    part, model = _Part(), _completed(model)
     count = Counter(claim_of(cell.claim).label for cell in cells)
     part.lines = [
         f"{model.name} · {model.about}",
@@ -101,6 +112,21 @@ def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell
             )
             part.seconds, part.memory = part.seconds + cost.seconds, max(part.memory, cost.memory)
     return part
+
+
+def _completed(model: Model) -> Model:
+    """Return a model on the hub with the sizes that were not stated, when the hub or its cache tells them."""
+    source = model.source
+    if not isinstance(source, Hub) or model.unavailable or (model.width and model.parameters and source.size):
+        return model
+    try:
+        config, commit = hub.config(source.repo, source.revision)
+        _, _, width, vocabulary = from_config(config, source.repo)
+        size, parameters = hub.download_size(source.repo, commit)
+    except ModelError:
+        return model
+    weights = parameters or size // 2  # Most checkpoints are of 16 bits.
+    return replace(model, width=width, vocabulary=vocabulary, parameters=weights, source=replace(source, size=size))
 
 
 def _device(subjects: Subjects) -> tuple[str, int]:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from fixtures.errors import CorpusError
 from fixtures.naming import printable
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "hugg
 def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
     """Describe the subject and the corpus of a laboratory, as sections of the report; ``chosen`` says why this corpus."""
     model, corpus, facts = laboratory.model, laboratory.corpus, laboratory.facts
-    described = {
+    return {
         "models": {
             model.name: {
                 "family": model.family,
@@ -32,10 +31,7 @@ def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
                 **facts.as_dict(),
             }
         },
-        "timings": {f"{model.name}/{corpus.name}": laboratory.timings},
-    }
-    with suppress(CorpusError):  # Text that cannot be had has no fingerprint; its cells say why.
-        described["corpora"] = {
+        "corpora": {
             corpus.name: {
                 "edition": corpus.edition,
                 "splitting": corpus.splitting,
@@ -43,8 +39,9 @@ def of_laboratory(laboratory: Laboratory, chosen: str) -> dict[str, Any]:
                 "text": laboratory.splits.fingerprint,
                 "chosen": chosen,
             }
-        }
-    return described
+        },
+        "timings": {f"{model.name}/{corpus.name}": laboratory.timings},
+    }
 
 
 def of_environment(arguments: Iterable[str]) -> dict[str, Any]:

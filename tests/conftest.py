@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
+
+# No test reaches the network or a cache of the user's. Set before anything imports huggingface_hub, which reads them then.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="claims-tests-hub-")
 
 import pytest
 import torch

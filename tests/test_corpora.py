@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures import CORPORA, CorpusError, Splits, pydocs
+from fixtures import CORPORA, CorpusError, NoTextError, Splits, chat, pydocs
 from fixtures.corpora import choose
 from fixtures.text_files import corpus_at
 from harness.errors import TextError
@@ -54,11 +57,87 @@ def test_prose_is_cut_out_of_documentation():
     ]
 
 
-def test_auto_says_what_it_took_and_why():
-    """The choice is never silent."""
-    corpus, why = choose("auto")
-    assert corpus.name == "pydocs"
-    assert "auto" in why
+def test_auto_without_network_takes_the_text_of_every_python_and_says_why():
+    """The choice is never silent, and is made without a download where none is wanted."""
+    for fetch in (True, False):
+        corpus, why = choose("auto", fetch=fetch)
+        assert corpus.name == "pydocs"
+        assert "auto: the text that needs no download, because wikitext-2 cannot be had" in why
+
+
+def test_code_is_the_standard_library_split_by_module():
+    """Whole modules, none on both sides, as they stand; not one place in the alphabet alone."""
+    import dataclasses
+    import inspect
+    import textwrap
+
+    splits = CORPORA["code"].read()
+    whole = inspect.getsource(textwrap).strip(), inspect.getsource(dataclasses).strip()
+    for source in whole:
+        assert (source in splits.calibration) != (source in splits.evaluation)
+    assert splits.fingerprint == CORPORA["code"].read().fingerprint
+    assert min(len(splits.calibration), len(splits.evaluation)) > 1_000_000
+    for side in (splits.calibration, splits.evaluation):
+        assert len(re.findall(r"^def \w+\(", side, re.MULTILINE)) > 500
+
+
+def test_code_that_is_not_there_is_said(monkeypatch, tmp_path):
+    """A Python without its sources."""
+    import sysconfig
+
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(CorpusError, match="came without its library's sources"):
+        CORPORA["code"].read()
+
+
+def test_conversations_are_whole_and_nobodys_twice():
+    """Six areas of twenty; turns alternate from user to assistant; no message stands twice; neither side holds the other's."""
+    areas = chat.conversations()
+    assert {name: len(found) for name, found in areas.items()} == dict.fromkeys(
+        ("computing", "everyday", "language", "science", "society", "work"), 20
+    )
+    ids = [c["id"] for found in areas.values() for c in found]
+    assert len(set(ids)) == len(ids)
+    messages = [c["messages"] for found in areas.values() for c in found]
+    for conversation in messages:
+        assert [m["role"] for m in conversation] == ["user", "assistant"] * (len(conversation) // 2)
+        assert all(m["content"].strip() == m["content"] != "" for m in conversation)
+    contents = [m["content"] for conversation in messages for m in conversation]
+    assert len(set(contents)) == len(contents)
+    calibration, evaluation = (json.loads(side) for side in chat.splits())
+    assert (len(calibration), len(evaluation)) == (66, 54)
+    assert not {c[0]["content"] for c in calibration} & {c[0]["content"] for c in evaluation}
+
+
+CHATML = (
+    "{% for m in messages %}{{ bos_token }}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{{ strftime_now('%Y-%m-%d') }} {{ strftime_now('%d %b %Y') }} {{ date_string }}"
+)
+
+
+def test_chat_is_rendered_by_the_tokenizers_template():
+    """A date that a template prints is always the same; a BOS before a conversation goes only where windows bring their own."""
+    conversations = json.dumps([[{"role": "user", "content": "hi"}], [{"role": "user", "content": "ho"}]])
+    plain = tokenizer()
+    plain.chat_template = CHATML
+    plain.bos_token = "w7"
+    date = "2026-01-01 01 Jan 2026 01 Jan 2026"
+    expected = f"w7<user>hi{date}\nw7<user>ho{date}\n"
+    assert chat.render(plain, conversations) == expected
+    from tokenizers.processors import TemplateProcessing
+
+    plain.backend_tokenizer.post_processor = TemplateProcessing(single="w7 $A", special_tokens=[("w7", 7)])
+    assert chat.render(plain, conversations) == expected.replace("w7", "")
+
+
+def test_chat_without_a_template_is_refused():
+    """A base model has none; a template that fails is named."""
+    plain = tokenizer()
+    with pytest.raises(NoTextError, match="has no chat template, as that of a base model; take an instruct model"):
+        chat.render(plain, "[]")
+    plain.chat_template = "{{ raise_exception('no such role') }}"
+    with pytest.raises(CorpusError, match=r"the chat template of .* fails .*no such role"):
+        chat.render(plain, '[[{"role": "user", "content": "hi"}]]')
 
 
 @pytest.mark.parametrize(
@@ -115,7 +194,6 @@ def test_fingerprints_separate_the_splits():
         (lambda p: (p / "x.txt").write_bytes(b"abc\0def"), "NUL byte at offset 3"),
         (lambda p: (p / "x.txt").write_text(" \n"), "empty"),
         (lambda p: (p / "x.txt").write_text("a"), "too little text"),
-        (lambda p: None, "existing path"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, make, message):
@@ -146,9 +224,9 @@ def test_bad_folders_are_refused(tmp_path, names, message):
 def test_an_unknown_name_is_corrected():
     """A typing error is answered with the nearest name; control characters are not echoed."""
     with pytest.raises(CorpusError, match="did you mean 'pydocs'"):
-        corpus_at("pydoc")
-    with pytest.raises(CorpusError, match=r"\\x1b") as caught:
-        corpus_at("\x1b[31mred")
+        choose("pydoc")
+    with pytest.raises(CorpusError, match=r"\\x1b\[31mred: neither a corpus of the suite nor an existing path") as caught:
+        choose("\x1b[31mred")
     assert "\x1b" not in str(caught.value)
 
 

@@ -167,12 +167,13 @@ def linearity(values, error=0.01, **changes) -> Linearity:
     return Linearity(arrays | {name: np.array(value, dtype=float) for name, value in changes.items()})
 
 
-def laboratory(found: Linearity, calibration=72, evaluation=64):
+def laboratory(found: Linearity, calibration=72, evaluation=64, unknown=0.0):
     """What remarks need of a laboratory."""
     return SimpleNamespace(
         protocol=Protocol(),
         facts=SimpleNamespace(width=576),
         linearity=lambda rung: found,
+        unknown=lambda rung: unknown,
         sizes=lambda rung: {"calibration": calibration, "evaluation": evaluation},
     )
 
@@ -200,6 +201,14 @@ def test_a_text_too_short_for_the_strict_sizes_is_a_caveat():
     expected = "the text holds 40 of 72 calibration windows and 16 of 64 evaluation windows that the protocol asks for"
     assert remarks(lab, "strict", 0)["caveats"] == (expected,)
     assert not remarks(lab, "paper", 0)["caveats"]
+
+
+def test_a_text_that_the_tokenizer_does_not_know_in_part_is_a_caveat():
+    """From 1% on, on every rung."""
+    for rung in ("paper", "strict"):
+        assert not remarks(laboratory(linearity([0.1, 0.5]), unknown=0.009), rung, 0)["caveats"]
+        found = remarks(laboratory(linearity([0.1, 0.5]), unknown=0.4), rung, 0)["caveats"]
+        assert found == ("40% of the tokens are the tokenizer's token for what it does not know",)
 
 
 def test_blocks_within_noise_are_counted():

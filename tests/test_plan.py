@@ -1,0 +1,78 @@
+"""``--plan`` says what would run, and loads nothing; estimates follow the sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures import MODELS, Model
+from harness import estimate
+from harness.laboratory import AFFINE, RANK
+from harness.protocol import Protocol
+
+RATES = estimate.Rates(1e11, 5e10, 5e9, 2)
+
+
+def test_a_plan_loads_and_measures_nothing(claims, monkeypatch):
+    """Cells, tokens, memory and time; exit code 0, no report; after a run it says what is stored."""
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.loading.load", lambda *_: pytest.fail("loaded"))
+        result = claims("--plan")
+    assert result.ret == 0
+    assert result.report is None
+    result.stdout.fnmatch_lines(
+        [
+            "plan: 44 cells on cpu; nothing is loaded or measured",
+            "rising-???????? · planted, 8 blocks, d = 16",
+            "  weights: /*rising, here",
+            "  text: text-*, folder text (read from the path given)",
+            "  cells: 32 of claim 2, 12 of claim 4",
+            "  linearity by rank-k maps: 32 + 16 windows, 12,288 tokens; about * s, * of memory",
+            "  linearity by affine maps: 32 + 64 windows, 24,576 tokens; about * s, * of memory",
+            "in all: no downloads; about * s; peak memory about * MB",
+            "estimates, good to about a factor of two, from rates measured just now: * GFLOP/s in float32, * in float64",
+        ]
+    )
+    claims("-m", "paper")
+    result = claims("--plan", "-m", "not strict")
+    result.stdout.fnmatch_lines(["plan: 33 cells*", "  linearity by rank-k maps: in the store, nothing to measure", "in all: no downloads"])
+    result.stdout.no_fnmatch_line("*affine*")
+
+
+def test_a_plan_of_nothing_is_not_green(claims):
+    """Exit code 5, as without it."""
+    assert claims("--plan", "-k", "no_such_test").ret == 5
+
+
+def test_a_plan_names_the_downloads(claims):
+    """Registered sizes where the hub cannot be asked."""
+    result = claims("--plan", "-m", "mistral", model=None)
+    result.stdout.fnmatch_lines(
+        [
+            "mistral · Mistral 7B v0.1, 32 blocks, d = 4096",
+            "  weights: mistralai/Mistral-7B-v0.1@27d67f1b, a download of about 14.5 GB",
+            "  linearity by affine maps: 512 + 64 windows, 147,456 tokens; about *",
+            "in all: downloads of about 14.5 GB; *",
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", [RANK, AFFINE])
+def test_estimates_grow_as_the_work_does(kind):
+    """Time is linear in blocks; memory is not, but for the weights; rates enter as rates."""
+    model = Model("m", "x", 10, MODELS["gpt2"].source, width=512, vocabulary=1000, parameters=1000 * 512)
+    one, two = (estimate.cost(kind, replace(model, n_blocks=b), Protocol(), 4, RATES) for b in (10, 20))
+    assert two.seconds == pytest.approx(2 * one.seconds)
+    assert two.memory == one.memory
+    fast = estimate.Rates(*(2 * rate for rate in (RATES.product, RATES.product64, RATES.eigen)), RATES.cores)
+    assert estimate.cost(kind, model, Protocol(), 4, fast).seconds == pytest.approx(one.seconds / 2)
+    assert estimate.cost(kind, replace(model, parameters=2 * model.parameters), Protocol(), 4, RATES).memory > one.memory
+    assert one.tokens == sum(one.windows) * Protocol().window
+
+
+def test_rates_are_measured():
+    """Positive, and eigenvectors dearer than products."""
+    rates = estimate.probe("cpu", 4)
+    assert rates.product > 0
+    assert rates.product64 > rates.eigen > 0
