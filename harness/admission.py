@@ -32,12 +32,12 @@ def dissect(model: Any, blocks: str | None = None) -> Anatomy:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, embedding.weight.shape[0], (2, _PROBE_TOKENS), generator=generator).to(device)
     trace = _trace(model, stack, head, ids)
+    _check_causal(model, ids, trace.logits)  # First: of an encoder that is the matter, whatever else does not fit.
     norm = _check_trace(trace, stack, name)
     _check_head(trace, model)
     in_place = not all(_equal(before, after) for before, after in zip(trace.inputs, trace.inputs_afterwards, strict=True))
     anatomy = Anatomy(model, embedding, stack, name, norm, head, trace.width, trace.tuples, in_place)
     _check_recomposition(anatomy, ids, trace.logits)
-    _check_causal(model, ids, trace.logits)
     return anatomy
 
 

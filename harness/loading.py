@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def load(model: Model, path: Path, weights: str, placement: Placement | None = N
     network.requires_grad_(False).eval()
     if placement.device_map is None:
         network.to(where)
+    elif not isinstance(placement.device_map, str):
+        _check_map(model, placement.device_map, network)
     anatomy = dissect(network, blocks=model.blocks)
     if len(anatomy.blocks) != model.n_blocks:
         raise SubjectError(f"{model.name}: stated to have {model.n_blocks} blocks, but the loaded model has {len(anatomy.blocks)}")
@@ -136,6 +139,14 @@ def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str, placeme
     if not tokenizer("a b c", add_special_tokens=False)["input_ids"]:
         raise SubjectError(f"{model.name}: the tokenizer yields no tokens; expected tokenizer.json or its like in {printable(path)}")
     return network, tokenizer
+
+
+def _check_map(model: Model, given: Mapping[str, str | int], network: torch.nn.Module) -> None:
+    """Refuse a map that names what the model has not: it would be ignored."""
+    modules = {name for name, _ in network.named_modules()}
+    if unknown := sorted(set(given) - modules):
+        some = ", ".join(name for name, _ in network.named_children())
+        raise SubjectError(f"{model.name}: --device-map names '{printable(unknown[0])}', which is no module of the model ({some}, …)")
 
 
 def _check_bos(model: Model, tokenizer: Any) -> None:

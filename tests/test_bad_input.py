@@ -1,0 +1,256 @@
+"""Input that no one should have to think of: damaged, hostile, odd. Each is one clear error, or a caveat, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from fixtures import ModelError
+from fixtures.described import model_at
+from harness.errors import SubjectError
+from tests import planted
+from tests.planted import RISING
+from tests.test_models import load
+
+
+def header(length: int, text: str, data: bytes = b"") -> bytes:
+    """A safetensors file as one might forge it."""
+    return length.to_bytes(8, "little") + text.encode() + data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cut short: 0 bytes"),
+        (b"abc", "cut short: 3 bytes"),
+        (header(10**15, "{}"), "a header of 1,000,000,000,000,000 announced"),
+        (header(2, "{}", b"x" * 10), "10 bytes of weights, 0 announced"),
+        (header(2, "[]"), "not an object"),
+        (header(2, "{{"), "header cannot be read"),
+        (header(4, "nope"), "header cannot be read"),
+        (header(9, '{"a": {}}'), "KeyError"),
+        (header(55, '{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', b"1234"), "is not a size"),
+        (header(54, '{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}', b""), "is not a size"),
+        (header(56, '{"a":{"dtype":"F32","shape":[1e9],"data_offsets":[0,4]}}', b"1234"), "is not a size"),
+        (header(54, '{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}', b"1234"), "cannot be loaded"),
+    ],
+)
+def test_safetensors_that_lie_are_refused(tmp_path, data, message):
+    """Sizes, offsets and shapes are compared with the file before anything is loaded; what is left, by the loader."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises((ModelError, SubjectError), match=message):
+        load(model_at(str(folder)))
+
+
+def test_an_encoder_is_refused(claims, tmp_path):
+    """BERT loads as a language model, and sees the future."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=512, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, is_decoder=False
+    )
+    transformers.BertLMHeadModel(config).save_pretrained(tmp_path / "bert")
+    planted.tokenizer().save_pretrained(tmp_path / "bert")
+    result = claims("--model", tmp_path / "bert", model=None)
+    assert result.ret == 6
+    (line,) = [line for line in result.stdout.lines if line.startswith("ERROR: ")]
+    assert "not causal: a later token changes earlier logits; expected a decoder-only language model" in line
+
+
+def test_a_model_that_is_no_language_model_is_refused(tmp_path):
+    """An image classifier's folder."""
+    config = transformers.ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    planted.tokenizer().save_pretrained(tmp_path / "vit")
+    with pytest.raises(SubjectError, match=r"cannot be loaded from .*Unrecognized configuration class"):
+        load(model_at(str(tmp_path / "vit")))
+
+
+@pytest.mark.parametrize("changes", [{"hidden_size": 32}, {"vocab_size": 600}, {"model_type": "no_such_family"}, {"dtype": "float7"}])
+def test_a_config_that_does_not_fit_the_weights_is_refused(tmp_path, changes):
+    """Other sizes, an unknown family, a type that is none."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    planted.edit_config(folder, **changes)
+    with pytest.raises(SubjectError, match=r"cannot be loaded|does not fill"):
+        load(model_at(str(folder)))
+
+
+def test_a_small_vocabulary_and_no_bos_are_fine(claims, shelf):
+    """A 300-token tokenizer on a 300-row embedding; what it does not know of the text is a caveat."""
+    planted.save(shelf / "small-vocabulary", shares=RISING, vocab_size=300)
+    result = claims("-m", "paper", model="small-vocabulary")
+    assert result.ret == 0
+    row = next(r for r in result.report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "paper")
+    assert row["caveats"] == ["42% of the tokens are the tokenizer's token for what it does not know"]
+
+
+def test_text_in_another_script_is_too_little_text(claims, shelf):
+    """A tokenizer that knows none of it: untested, exit code 4, nothing judged."""
+    folder = shelf / "script"
+    folder.mkdir(exist_ok=True)
+    for name in ("train", "test"):
+        (folder / f"{name}.txt").write_text("слово за слово . " * 12_000)
+    result = claims(text="script")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(
+        ["UNTESTED: the tokenizer of rising-* does not know 100% of the tokens of the calibration split of script-*"]
+    )
+    assert {row["verdict"] for row in result.report["rows"]} == {"untested"}
+
+
+def test_one_huge_line_is_text(claims, shelf):
+    """No line's end to split at: split where it is."""
+    (shelf / "line.txt").write_text(planted.words(130_000).replace("\n", " "))
+    assert claims("-m", "paper", text="line.txt").ret == 0
+
+
+def test_a_tokenizer_that_is_not_the_registered_one_is_refused(tmp_path):
+    """A model registered to have a BOS, and files whose tokenizer adds none, or the other way round."""
+    from dataclasses import replace
+
+    from tokenizers.processors import TemplateProcessing
+
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    plain = model_at(str(folder))
+    load(replace(plain, bos=False))
+    with pytest.raises(SubjectError, match="registered with bos=True, but its tokenizer puts no BOS before a text"):
+        load(replace(plain, bos=True))
+    with_bos = planted.tokenizer()
+    with_bos.backend_tokenizer.post_processor = TemplateProcessing(single="w7 $A", special_tokens=[("w7", 7)])
+    with_bos.save_pretrained(folder)
+    load(replace(plain, bos=True))
+    with pytest.raises(SubjectError, match=r"registered with bos=False, but its tokenizer puts \[7\] before a text"):
+        load(replace(plain, bos=False))
+
+
+def test_a_swapped_tokenizer_is_not_taken_for_the_one_before(claims, shelf):
+    """Same weights, other tokens: what the store knows of the subject is not used."""
+    folder = planted.save(shelf / "swapped", shares=RISING, vocab_size=300)
+    assert claims("-m", "paper", model="swapped").ret == 0
+    planted.tokenizer(512).save_pretrained(folder)
+    result = claims("-m", "paper", model="swapped")
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["ERROR: swapped-*: the tokenizer yields token 510, the embedding has 300 rows*"])
+
+
+HOSTILE = ["..", "\x1b[31mred\x1b]0;x\x07", "[bold]<b>&amp;\"'", "a b\nc", "‮rtl", "-rf", "%s%n{0}", "é" * 60]
+
+
+@pytest.mark.parametrize("name", HOSTILE[1:])
+def test_hostile_folder_names_reach_no_terminal_and_no_path(claims, shelf, tmp_path, name):
+    """Escapes, markup, line ends, direction marks: shown, not sent; the report is where it was asked for."""
+    model, text = tmp_path / name, tmp_path / f"t{name}"
+    shutil.copytree(shelf / "short", model)
+    shutil.copytree(shelf / "text", text)
+    result = claims("-m", "paper", "--model", model, "--corpus", text, "-v", model=None, text=None)
+    assert result.ret == 0
+    for output in (result.stdout.str(), result.stderr.str()):
+        assert not {c for c in output if not c.isprintable() and c != "\n"}
+    (found,) = result.report["models"]
+    assert set(found) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_arguments_are_one_line(claims, name):
+    """Whatever option they are given to."""
+    for option in ("--model", "--corpus", "--device", "--device-map", "--models-from"):
+        result = claims(f"{option}=no-such-place/{name}/x", model=None, text=None)
+        assert result.ret == 4, option
+        lines = [line for line in result.stderr.lines if line.strip()]
+        assert len(lines) == 1, lines
+        assert lines[0].isprintable()
+
+
+def test_no_permission_to_write_the_report_is_said_before(claims, monkeypatch):
+    """Exit code 4, before anything is loaded."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    result = claims()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--report report.json: cannot be written, no permission to write in *"])
+
+
+def test_cuda_asked_for_and_absent_is_said_before(claims, monkeypatch):
+    """Exit code 4, before anything is loaded; nothing is measured on another device in its place."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    result = claims("--device=cuda")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--device cuda: this machine has no such device (this torch: *); try --device cpu"])
+    assert result.report is None
+
+
+@pytest.mark.parametrize("given", ["gpu", "{", "[]", "{}", '{"": null}', '{"": true}', "auto,balanced"])
+def test_a_device_map_that_is_none_is_refused(claims, given):
+    """Words and an example of what is expected."""
+    result = claims("--device-map", given)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--device-map *: expected auto, balanced, balanced_low_0, sequential, or JSON such as *"])
+
+
+def test_a_device_map_that_does_not_fit_is_an_error(claims, shelf):
+    """A module that the model has not: the map would be ignored."""
+    result = claims("--device-map", json.dumps({"nothing": "cpu"}), model="llama")
+    assert result.ret == 6
+    (line,) = [line for line in result.stdout.lines if line.startswith("ERROR: ")]
+    assert "--device-map names 'nothing', which is no module of the model (model, lm_head, …)" in line
+
+
+@pytest.mark.parametrize("spread", ["auto", '{"": "cpu"}', "offload"])
+def test_a_spread_model_gives_the_figures_of_a_whole_one(claims, shelf, spread):
+    """By a word, by JSON, and with blocks kept on disk until they are used."""
+    if spread == "offload":
+        blocks = {f"model.layers.{b}": "disk" if b in (2, 5) else "cpu" for b in range(8)}
+        rest = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "disk"}
+        spread = json.dumps(blocks | rest)
+    whole = claims("-m", "paper", "--verdicts=report", model="llama").report["rows"]
+    result = claims("-m", "paper", "--verdicts=report", "--device-map", spread, "--no-store", model="llama")
+    assert result.ret == 0
+    for a, b in zip(whole, result.report["rows"], strict=True):
+        assert a["value"] == b["value"] or a["value"] == pytest.approx(b["value"], rel=1e-6)
+
+
+REMOTE = """
+from tests.planted import PlantedConfig, PlantedModel
+
+class RemoteConfig(PlantedConfig):
+    model_type = "remote"
+
+class RemoteModel(PlantedModel):
+    config_class = RemoteConfig
+"""
+
+
+def test_code_of_a_checkpoint_is_run_only_when_asked(claims, shelf, tmp_path, monkeypatch):
+    """Refused with the option that allows it; with the option it runs, and is part of the weights' fingerprint."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
+    folder = shelf / "remote"
+    planted.save(folder, shares=RISING)
+    planted.edit_config(
+        folder, model_type="remote", auto_map={"AutoConfig": "code.RemoteConfig", "AutoModelForCausalLM": "code.RemoteModel"}
+    )
+    (folder / "code.py").write_text(REMOTE)
+    result = claims("-m", "paper", model="remote")
+    assert result.ret == 6
+    (line,) = [line for line in result.stdout.lines if line.startswith("ERROR: ")]
+    assert "it needs Python code that comes with the checkpoint; read that code, then give --trust-remote-code to run it" in line
+    result = claims("-m", "paper", "--trust-remote-code", model="remote")
+    assert result.ret == 0, result.stdout.str()
+    (before,) = result.report["models"].values()
+    (folder / "code.py").write_text(REMOTE + "# other\n")
+    (after,) = claims("-m", "paper", "--trust-remote-code", model="remote").report["models"].values()
+    assert after["weights"] != before["weights"]
+
+
+def test_weights_of_a_wrong_type_are_refused(tmp_path):
+    """Whole numbers where weights should be: not silently rounded into a model."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    weights = load_file(folder / "model.safetensors")
+    weights["layers.1.mlp.linear"] = torch.zeros(3, 3)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SubjectError, match=r"does not fill the model|cannot be loaded"):
+        load(model_at(str(folder)))
