@@ -161,7 +161,9 @@ def _check_causal(model: nn.Module, ids: Tensor, logits: Tensor) -> None:
     changed = ids.clone()
     changed[:, -1] = (changed[:, -1] + 1) % logits.shape[-1]
     other = model(changed, use_cache=False).logits
-    if float((other[:, :-1] - logits[:, :-1]).abs().max()) > 1e-2 * float(logits.abs().max()):
+    # Products over other rows may round otherwise (experts, half precision); what is seen of the future is far above that.
+    slack = 1e-4 if logits.dtype == torch.float32 else 2e-2
+    if float((other[:, :-1] - logits[:, :-1]).abs().max()) > slack * float(logits.abs().max()):
         raise SubjectError("not causal: a later token changes earlier logits; expected a decoder-only language model")
 
 

@@ -86,8 +86,7 @@ def test_a_small_vocabulary_and_no_bos_are_fine(claims, shelf):
     planted.save(shelf / "small-vocabulary", shares=RISING, vocab_size=300)
     result = claims("-m", "paper", model="small-vocabulary")
     assert result.ret == 0
-    row = next(r for r in result.report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "paper")
-    assert row["caveats"] == ["42% of the tokens are the tokenizer's token for what it does not know"]
+    assert caveats(result) == "42% of the tokens are the tokenizer's token for what it does not know"
 
 
 def test_text_in_another_script_is_too_little_text(claims, shelf):
@@ -131,12 +130,16 @@ def test_a_tokenizer_that_is_not_the_registered_one_is_refused(tmp_path):
 
 def test_a_swapped_tokenizer_is_not_taken_for_the_one_before(claims, shelf):
     """Same weights, other tokens: what the store knows of the subject is not used."""
-    folder = planted.save(shelf / "swapped", shares=RISING, vocab_size=300)
-    assert claims("-m", "paper", model="swapped").ret == 0
-    planted.tokenizer(512).save_pretrained(folder)
-    result = claims("-m", "paper", model="swapped")
-    assert result.ret == 6
-    result.stdout.fnmatch_lines(["ERROR: swapped-*: the tokenizer yields token 510, the embedding has 300 rows*"])
+    folder = planted.save(shelf / "swapped", shares=RISING)
+    for vocabulary in (300, 512, 300):  # The third time nothing is loaded.
+        planted.tokenizer(vocabulary).save_pretrained(folder)
+        said = caveats(claims("-m", "paper", model="swapped"))
+        assert ("42% of the tokens" in said) is (vocabulary == 300)
+
+
+def caveats(result) -> str:
+    """What is said beside a figure."""
+    return "; ".join(next(r["caveats"] for r in result.report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "paper"))
 
 
 HOSTILE = ["..", "\x1b[31mred\x1b]0;x\x07", "[bold]<b>&amp;\"'", "a b\nc", "‮rtl", "-rf", "%s%n{0}", "é" * 60]

@@ -90,6 +90,9 @@ def test_a_model_on_the_hub_is_fetched_once_and_its_commit_recorded(run, served)
     assert again.returncode == 0
     assert served.asked == []
     assert again.report["rows"] == done.report["rows"]
+    pinned = run("--model", f"org/tiny@{COMMIT}", "-k", "depth_gain")
+    assert pinned.returncode == 0
+    assert served.asked == []  # a commit that is whole in the cache is not asked for, network or not
 
 
 def test_models_that_cannot_be_had_are_one_error_each_and_the_others_run(run):
