@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import Hub, ModelError, hub, wikitext
+from fixtures import Hub, ModelError, hub, hub_trouble, wikitext
 from fixtures.described import model_at
 from tests import hub_server
 from tests.hub_server import COMMIT
@@ -156,7 +156,7 @@ def test_text_that_cannot_be_had_is_an_error_before_a_model_is_loaded(run, serve
 
 def test_without_network_a_registered_model_is_one_error(claims):
     """Named with what to do; exit code 6; nothing is tried again for every cell."""
-    hub.unreachable.cache_clear()
+    hub_trouble.unreachable.cache_clear()
     result = claims("-m", "gpt2", model=None)
     assert result.ret == 6
     lines = [line for line in result.stdout.lines if line.startswith("ERROR: ")]
@@ -169,7 +169,7 @@ def test_without_network_a_registered_model_is_one_error(claims):
 def test_a_network_that_does_not_answer_does_not_hold_us_up(monkeypatch, hangs):
     """A name server that hangs, a refused connection, a proxy that is not there: no, in finite time."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(hub, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(hub_trouble, "_CONNECT_SECONDS", 0.2)
     released, asked = threading.Event(), []
 
     def connect(address, timeout):
@@ -181,12 +181,12 @@ def test_a_network_that_does_not_answer_does_not_hold_us_up(monkeypatch, hangs):
     monkeypatch.setattr(socket, "create_connection", connect)
     if hangs == "proxy":
         monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    hub.unreachable.cache_clear()
+    hub_trouble.unreachable.cache_clear()
     try:
-        why = hub.unreachable()
+        why = hub_trouble.unreachable()
     finally:
         released.set()
-        hub.unreachable.cache_clear()
+        hub_trouble.unreachable.cache_clear()
     host = "proxy.example" if hangs == "proxy" else "huggingface.co"
     assert why == f"no network: {host} cannot be reached"
     assert asked == [(host, 3128 if hangs == "proxy" else 443)]
@@ -238,7 +238,7 @@ def test_what_is_no_revision_is_refused(revision):
 
 def test_an_id_on_the_hub_without_network_says_what_to_do():
     """The model is described as one that cannot be had."""
-    hub.unreachable.cache_clear()
+    hub_trouble.unreachable.cache_clear()
     found = model_at("org/name@v1")
     assert "hf download org/name --revision v1" in found.unavailable
     assert found.name == "org-name"
