@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fixtures.naming import printable
 from harness.anatomy import Anatomy, entry_device, finish, take_hidden
 from harness.errors import SubjectError
 
@@ -94,6 +95,11 @@ def _trace(model: nn.Module, stack: list[nn.Module], head: nn.Module, ids: Tenso
     handles += [block.register_forward_hook(after_block, with_kwargs=True) for block in stack]
     try:
         trace.logits = model(ids, use_cache=False).logits
+    except SubjectError:
+        raise
+    except Exception as error:  # Whatever a config that does not fit makes of a forward pass, memory included.
+        first = next(iter(str(error).strip().splitlines()), "")
+        raise SubjectError(f"a forward pass on random tokens fails ({type(error).__name__}: {printable(first)})") from error
     finally:
         for handle in handles:
             handle.remove()

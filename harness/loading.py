@@ -19,7 +19,7 @@ from harness.admission import dissect
 from harness.anatomy import Anatomy
 from harness.errors import SubjectError
 from harness.subject import DEVICES, EXPECTED_DEVICES, Placement, SubjectFacts
-from harness.windows import leading_tokens
+from harness.windows import leading_tokens, tokenise
 
 _UNQUANTISED = {"F32", "F16", "BF16", "F64"}
 
@@ -136,7 +136,7 @@ def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str, placeme
                 f"{model.name}: the checkpoint does not fill the model ({len(loading[kind])} {kind.replace('_', ' ')}: "
                 f"{examples}); the gaps would hold random weights"
             )
-    if not tokenizer("a b c", add_special_tokens=False)["input_ids"]:
+    if not len(tokenise(tokenizer, "a b c")):
         raise SubjectError(f"{model.name}: the tokenizer yields no tokens; expected tokenizer.json or its like in {printable(path)}")
     return network, tokenizer
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import TextError
+from fixtures.naming import printable
+from harness.errors import SubjectError, TextError
 
 Ids = NDArray[np.int64]
 
@@ -23,8 +24,13 @@ def leading_tokens(tokenizer: Any) -> list[int]:
 
 
 def tokenise(tokenizer: Any, text: str) -> Ids:
-    """Tokenise a split as one string, without special tokens. Returns ``(tokens,) int64``."""
-    ids = tokenizer(text, add_special_tokens=False, verbose=False, return_attention_mask=False)["input_ids"]
+    """Tokenise a split as one string, without special tokens. Returns ``(tokens,) int64``. Raises SubjectError when the tokenizer fails."""
+    try:
+        ids = tokenizer(text, add_special_tokens=False, verbose=False, return_attention_mask=False)["input_ids"]
+    except Exception as error:  # A damaged vocabulary is found out when it is used, by whatever exception.
+        raise SubjectError(
+            f"the tokenizer fails on {len(text):,} characters of text ({type(error).__name__}: {printable(error)})"
+        ) from error
     return np.asarray(ids, dtype=np.int64)
 
 

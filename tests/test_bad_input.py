@@ -81,6 +81,23 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(tmp_path, changes):
         load(model_at(str(folder)))
 
 
+def test_a_model_that_cannot_run_is_refused(tmp_path):
+    """Found by fuzzing: a config that makes a forward pass fail."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    planted.edit_config(folder, shares=[0.5, -1.0])
+    with pytest.raises(SubjectError, match="a forward pass on random tokens fails"):
+        load(model_at(str(folder)))
+
+
+def test_a_tokenizer_that_fails_when_used_is_refused(tmp_path):
+    """Found by fuzzing: a vocabulary without the unknown token that it names."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    file = folder / "tokenizer.json"
+    file.write_text(file.read_text().replace('"unk_token": "<unk>"', '"unk_token": "<unk >"'))
+    with pytest.raises(SubjectError, match="the tokenizer fails on 5 characters of text"):
+        load(model_at(str(folder)))
+
+
 def test_a_small_vocabulary_and_no_bos_are_fine(claims, shelf):
     """A 300-token tokenizer on a 300-row embedding; what it does not know of the text is a caveat."""
     planted.save(shelf / "small-vocabulary", shares=RISING, vocab_size=300)
