@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ def why_not_writable(file: Path) -> str | None:
         return "it is not a plain file"
     if not folder.is_dir():
         return f"the folder {printable(folder)} does not exist"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return f"no permission to write in {printable(folder)}"
-    return None
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".claims-"):
+            return None
+    except OSError as error:  # Permissions, a read-only or full file system: only trying tells.
+        return f"no file can be written in {printable(folder)} ({error.strerror})"

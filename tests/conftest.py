@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def own_store(tmp_path_factory, monkeypatch):
 def pytest_configure(config):
     """Register the opt-in marker."""
     config.addinivalue_line("markers", "simulation: minutes of repetitions, run by -m simulation")
+
+
+def pytest_unconfigure():
+    """Remove the cache of this process."""
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import tempfile
 
 import pytest
 import torch
@@ -187,12 +187,16 @@ def test_hostile_arguments_are_one_line(claims, name):
         assert lines[0].isprintable()
 
 
-def test_no_permission_to_write_the_report_is_said_before(claims, monkeypatch):
-    """Exit code 4, before anything is loaded."""
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+def test_a_report_that_cannot_be_written_is_said_before(claims, monkeypatch):
+    """No permission, a read-only file system: exit code 4, before anything is loaded."""
+
+    def refuse(**_given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     result = claims()
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*--report report.json: cannot be written, no permission to write in *"])
+    result.stderr.fnmatch_lines(["*--report report.json: cannot be written, no file can be written in * (Permission denied)"])
 
 
 def test_cuda_asked_for_and_absent_is_said_before(claims, monkeypatch):

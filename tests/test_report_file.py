@@ -54,4 +54,4 @@ def test_places_that_cannot_be_written_are_named_early(tmp_path):
     assert report_file.why_not_writable(tmp_path / "r.json") is None
     if os.geteuid() != 0:
         Path(tmp_path / "locked").mkdir(mode=0o500)
-        assert "no permission" in str(report_file.why_not_writable(tmp_path / "locked" / "r.json"))
+        assert "Permission denied" in str(report_file.why_not_writable(tmp_path / "locked" / "r.json"))
