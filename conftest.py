@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """List the models when that is all that is asked for."""
+    if config.option.plan and config.pluginmanager.hasplugin("xdist"):
+        config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []  # A plan needs no workers.
     if not config.option.models:
         return None
     _register_models(config)
@@ -72,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
             subjects.check_device(option.device)
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
-    for model in chosen.models:
+    for model in (model for model in chosen.models if model.name not in MODELS):
         for line in (f"{model.name}: {model.about}", f"{model.family}_family: models of the {model.family} family"):
             config.addinivalue_line("markers", line)
     protocol = Protocol(seed=option.seed)
@@ -103,7 +107,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     chosen = metafunc.config.stash[_SUBJECTS]
     claim, predicate = measures.claim, measures.predicate
-    metafunc.config.stash[plugin.LEDGER].measurable[claim.marker, predicate.name] = set(measures.rungs)
+    metafunc.config.stash[plugin.LEDGER].note(measures)
     params = []
     for model in chosen.models:
         for corpus, _ in chosen.corpora:
@@ -123,7 +127,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order: dict[tuple[str, str], int] = {}
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and "cell" in callspec.params:
+        if callspec is not None and isinstance(callspec.params.get("cell"), tuple):
             cell, measures, model, _ = callspec.params["cell"]
             item.stash[plugin.CELL] = cell, measures, model
             item.add_marker(pytest.mark.filterwarnings("default"))
@@ -200,26 +204,33 @@ def _markers() -> list[str]:
     lines += [f"{family}_family: models of the {family} family" for family in sorted({m.family for m in MODELS.values()})]
     lines += [f"{claim.marker}: {claim.title}" for claim in CLAIMS]
     lines += [f"{rung.name}: {rung.summary}" for rung in RUNGS.values()]
-    return [*lines, "core: the cells a claim stands or falls with"]
+    return [*dict.fromkeys(lines), "core: the cells a claim stands or falls with"]
 
 
 def _report_file(config: pytest.Config) -> Path:
     """Return where the report goes, having checked that it and the store can be written. Raises InputError."""
-    option = config.option
-    try:
-        report = Path(option.report).expanduser().resolve()
-        why = report_file.why_not_writable(report)
+    given = config.option.report
+    with _refused(f"--report {printable(given)}"):
+        report = Path(given).expanduser().resolve()
+        if why := report_file.why_not_writable(report):
+            raise ValueError(f"cannot be written, {why}")
+    with _refused(_store_source(config)):
         folder = _store_folder(config)
-        if folder is not None and option.store:
-            folder.mkdir(parents=True, exist_ok=True)
-        elif folder is not None and folder.exists() and not folder.is_dir():
+        if folder is not None and folder.exists() and not folder.is_dir():
             raise ValueError("the store is not a folder")
-    except (OSError, ValueError, RuntimeError) as error:  # Too long, a NUL byte, a home folder of nobody, a file in the way.
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"--report {printable(option.report)}, {_store_source(config)}: {printable(reason)}") from None
-    if why:
-        raise InputError(f"--report {printable(option.report)}: cannot be written, {why}")
+        if folder is not None and config.option.store:
+            folder.mkdir(parents=True, exist_ok=True)
     return report
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Name what was given when it is no place to write to: too long, a NUL byte, a home folder of nobody, a file in the way."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{what}: {printable(reason)}") from None
 
 
 def _store_folder(config: pytest.Config) -> Path | None:

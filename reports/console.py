@@ -74,15 +74,25 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
     verdicts = ledger.claims(rows)
     for model, corpus in ledger.pairs:
         here = [row for row in rows if (row.cell.model, row.cell.corpus) == (model, corpus)]
+        if _failed_whole(here):
+            continue  # The message at the end says it all.
         _print_subject(console, model, corpus, facts)
         mine = [c for c in verdicts if (c.model, c.corpus) == (model, corpus)]
         _print_claims(console, here, mine, ledger.pairs[model, corpus])
         _print_untested(console, here)
         _print_depth(console, here)
     _print_messages(console, rows)
-    console.print(Text(_legend(console.width), style="dim"))
+    if any(row.value is not None for row in rows):
+        console.print(Text(_legend(console.width), style="dim"))
     console.print(Text(_bounds(facts), style="dim"))
     return text.getvalue().strip("\n")
+
+
+def _failed_whole(rows: list[Row]) -> bool:
+    """Whether nothing came of a model on a corpus: every cell that ran failed, for one reason."""
+    ran = [r for r in rows if r.verdict is not Verdict.UNTESTED or r.reason not in UNRUN]
+    failed = all(r.verdict in (Verdict.ERROR, Verdict.UNTESTED) for r in ran)
+    return bool(ran) and failed and len({r.reason for r in ran}) == 1
 
 
 def _print_subject(console: Console, model: str, corpus: str, facts: dict[str, Any]) -> None:
@@ -205,7 +215,7 @@ def _print_messages(console: Console, rows: list[Row]) -> None:
         if row.verdict is Verdict.ERROR or (row.verdict is Verdict.UNTESTED and row.reason not in UNRUN):
             key = (row.verdict.word, row.reason or "", row.cell.model, row.cell.corpus)
             failed[key] = failed.get(key, 0) + 1
-    lines += [f"{word}: {reason} · {model} · {corpus} · {n} cell{'s'[: n != 1]}" for (word, reason, model, corpus), n in failed.items()]
+    lines += [f"{word}: {model} · {corpus} · {n} cell{'s'[: n != 1]}: {reason}" for (word, reason, model, corpus), n in failed.items()]
     if lines:
         console.print()
     for line in lines:

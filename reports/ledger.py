@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from claims import CLAIMS, Bound, Claim, Predicate, Verdict
+from claims.claim import Measures
 from claims.declared import all_predicates
 from harness.protocol import RUNGS
 
@@ -199,6 +200,11 @@ class Ledger:
     def add(self, row: Row) -> None:
         """Enter a row; a cell measured twice keeps the last."""
         self.rows[row.cell] = row
+
+    def note(self, measures: Measures | None) -> None:
+        """Note for which rungs a test measures its predicate."""
+        if measures is not None:
+            self.measurable[measures.claim.marker, measures.predicate.name] = set(measures.rungs)
 
     def cells(self) -> Iterator[Cell]:
         """Yield every declared cell of every model and corpus."""

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from fixtures import MODELS, Hub, Model, ModelError, Wheel
-from fixtures.naming import readable_size
+from fixtures import MODELS, Folder, Hub, Model, ModelError, Wheel
+from fixtures.naming import printable, readable_size
 
 _WIDTH = 160  # A narrower terminal breaks lines itself.
 
@@ -27,9 +27,9 @@ def model_list() -> str:
             model.name,
             model.family,
             str(model.n_blocks),
-            f"{model.parameters / 1e6:,.0f} M" if model.parameters else "?",
+            f"{model.parameters / 1e6:,.0f} M" if model.parameters else "",
             readable_size(size) if size else "",
-            {True: "yes", False: "no", None: "?"}[model.bos],
+            {True: "yes", False: "no", None: ""}[model.bos],
             "yes" if is_here(model) else "no",
             where(model),
             model.licence,
@@ -54,4 +54,6 @@ def where(model: Model) -> str:
     """Say where a model comes from."""
     if isinstance(model.source, Hub):
         return f"{model.source.repo}@{model.source.revision[:8] if model.source.pinned else model.source.revision}"
-    return f"package {model.source.package}" if isinstance(model.source, Wheel) else str(model.source.fetch(lambda line: None))
+    if isinstance(model.source, Wheel):
+        return f"package {model.source.package}"
+    return printable(model.source.folder if isinstance(model.source, Folder) else model.source.file)

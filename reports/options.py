@@ -39,8 +39,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--device": {"default": "auto", "help": "cpu, cuda, cuda:N, mps, or auto: cuda, else mps, else cpu (default: auto)"},
     "--dtype": {
         "default": "auto",
-        "choices": DTYPES,
-        "help": "type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
+        "metavar": "TYPE",
+        "help": f"{', '.join(DTYPES)}: type of the weights; auto: float32 on a CPU, else the checkpoint's own (default: auto)",
     },
     "--device-map": {
         "metavar": "MAP",
@@ -61,7 +61,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
     "--verdicts": {
         "default": "fail",
-        "choices": ["fail", "report"],
+        "metavar": "fail|report",
         "help": "fail: a falsified cell fails the run, exit code 1; report: it is only reported (default: fail)",
     },
 }

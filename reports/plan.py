@@ -11,6 +11,7 @@ import pytest
 
 from fixtures import Corpus, CorpusError, Hub, Model, ModelError, hub, wikitext
 from fixtures.described import from_config
+from fixtures.hub_trouble import unreachable
 from fixtures.naming import printable, readable_size
 from harness import estimate
 from harness.errors import SubjectError, TextError
@@ -29,6 +30,7 @@ class _Part:
     """The plan of one model on one corpus. ``downloads``: what → bytes, 0 where the size is not known."""
 
     lines: list[str] = field(default_factory=list)
+    refused: bool = False
     seconds: float = 0.0
     memory: float = 0.0
     downloads: dict[str, int] = field(default_factory=dict)
@@ -47,12 +49,11 @@ class Planner:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         for line in self._lines(cells) if cells else []:
             reporter.write_line(line)
-        self._refused = any(model.unavailable for model in self._subjects.models)
         return True
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """A model that cannot be had is an error here too; a plan without tests run is none."""
+        """A model or text that cannot be had is an error here too."""
         if exitstatus == pytest.ExitCode.OK and self._refused:
             session.exitstatus = 6
 
@@ -67,12 +68,13 @@ class Planner:
                 mine = [cell for cell in cells if (cell.model, cell.corpus) == (model.name, corpus.name)]
                 if mine:
                     parts.append(_plan(bench, model, corpus, why, mine, size, rates))
+        self._refused = any(part.refused for part in parts)
         downloads: dict[str, int] = {}
         for part in parts:
             downloads |= part.downloads
-        sizes = [readable_size(known)] if (known := sum(downloads.values())) else []
-        sizes += [f"{name} (of unknown size)" for name, size in downloads.items() if not size]
-        fetched = f"downloads of about {' and '.join(sizes)}" if sizes else "no downloads"
+        sizes = [f"about {readable_size(known)}"] if (known := sum(downloads.values())) else []
+        sizes += [f"{name}, of unknown size" for name, size in downloads.items() if not size]
+        fetched = f"downloads: {' and '.join(sizes)}" if sizes else "no downloads"
         memory = max(part.memory for part in parts)
         time = f"about {_duration(sum(part.seconds for part in parts))}; peak memory about {readable_size(int(memory))}" if memory else ""
         return [
@@ -80,6 +82,11 @@ class Planner:
             f"plan: {len(cells)} cells on {device}; nothing is loaded or measured",
             *(line for part in parts for line in ("", *part.lines)),
             "",
+            *(
+                [f"MORE than the {readable_size(free)} that are free on {device}: a smaller --dtype, --device-map auto or another device"]
+                if memory > (free := _free_memory(device))
+                else []
+            ),
             f"in all: {fetched}{'; ' if time else ''}{time or ''}",
             f"estimates, good to about a factor of two, from rates measured just now: {speed}",
         ]
@@ -89,21 +96,19 @@ def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell
     """Plan one model on one corpus; ``size``: bytes of a weight in memory."""
     part, model = _Part(), _completed(model)
     count = Counter(claim_of(cell.claim).label for cell in cells)
-    part.lines = [
-        f"{model.name} · {model.about}",
-        f"  weights: {_weights(model, part)}",
-        f"  text: {_text(corpus, part)} ({printable(why)})",
-        f"  cells: {', '.join(f'{n} of {label}' for label, n in count.items())}",
-    ]
-    if model.unavailable:
-        part.lines.append(f"  ERROR: {printable(model.unavailable)}")
-        return part
+    part.lines = [f"{model.name} · {model.about}"]
+    try:
+        part.lines += [f"  weights: {_weights(model, part)}", f"  text: {_text(corpus, part)} ({printable(why)})"]
+    except (ModelError, CorpusError) as error:
+        part.lines.append(f"  ERROR: {printable(error)}")
+        return replace(part, refused=True, downloads={})
+    part.lines.append(f"  cells: {', '.join(f'{n} of {label}' for label, n in count.items())}")
     rungs = {cell.rung for cell in cells}
     for kind in (kind for kind, of in MEASURES.items() if rungs & set(of)):
         if _is_stored(bench, model, corpus, kind):
             part.lines.append(f"  {kind}: in the store, nothing to measure")
         elif not model.width or not model.parameters:
-            part.lines.append(f"  {kind}: to be measured; how long is not known before the model is fetched, its size is not stated")
+            part.lines.append(f"  {kind}: to be measured; how long is not known: give the model's width and parameters")
         else:
             cost = estimate.cost(kind, model, bench.protocol, size, rates)
             part.lines.append(
@@ -138,23 +143,37 @@ def _device(subjects: Subjects) -> tuple[str, int]:
     return str(device), 2 if narrow else 4
 
 
+def _free_memory(device: str) -> int:
+    """Return the bytes that are free for a model on a device."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def _weights(model: Model, part: _Part) -> str:
+    """Say where the weights are, or what their download takes. Raises ModelError when they cannot be had."""
     if model.unavailable:
-        return "not to be had"
+        raise ModelError(model.unavailable)
     if not isinstance(model.source, Hub):
-        try:
-            return f"{printable(model.source.fetch(lambda line: None))}, here"
-        except ModelError as error:
-            return f"missing: {printable(error)}"
+        return f"{printable(model.source.fetch(lambda line: None))}, here"
     if is_here(model):
         return f"{where(model)}, here"
+    if unreachable():
+        hub.describe(model.source.repo, model.source.revision)  # Raises what the run would.
     part.downloads[model.name] = model.source.size
     return f"{where(model)}, a download of {f'about {readable_size(model.source.size)}' if model.source.size else 'unknown size'}"
 
 
 def _text(corpus: Corpus, part: _Part) -> str:
+    """Say which text it is, and what its download takes. Raises CorpusError when it cannot be had."""
     if corpus.name != "wikitext-2" or wikitext.cached():
         return f"{corpus.name}, {corpus.edition}"
+    if unreachable():
+        corpus.read()  # Raises what the run would.
     part.downloads[corpus.name] = wikitext.SIZE
     return f"{corpus.name}, {corpus.edition}, a download of about {readable_size(wikitext.SIZE)}"
 

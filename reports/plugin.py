@@ -87,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.stash[ROW] = row
         if isinstance(error, (*_EXPECTED, TextError)):
             report.longrepr = row.message()
+    if isinstance(report.longrepr, tuple):
+        report.longrepr = (*item.location[:1], item.location[1] or 0, report.longrepr[2])  # The claim's file, not that of the judge.
     if ROW in item.stash and (call.when == "call" or error is not None):
         carried: Any = report
         carried.claim_row = item.stash[ROW].as_json()
@@ -180,8 +182,12 @@ class Recorder:
             session.exitstatus = code or int(self._other_failures > 0)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the verdict table."""
+        """Print the verdict table; when nothing was selected, what there is to select."""
         ledger = self._config.stash[LEDGER]
+        if terminalreporter._session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            measured = ", ".join(f"{claim} ({name})" for claim, name in ledger.measurable)
+            models = ", ".join(dict.fromkeys(model for model, _ in ledger.pairs))
+            terminalreporter.write_line(f"nothing is selected; measured in this version: {measured}; models at hand: {models}")
         if not ledger.rows or self._config.option.collectonly:
             return
         writer = terminalreporter._tw

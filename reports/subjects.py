@@ -14,7 +14,9 @@ from fixtures.described import model_at
 from fixtures.naming import did_you_mean, printable
 from fixtures.selection import asked_for, names_of, words
 from harness.protocol import RUNGS, Protocol
-from harness.subject import DEVICE_MAPS, DEVICES, EXPECTED_DEVICES, Placement
+from harness.subject import DEVICE_MAPS, DEVICES, DTYPES, EXPECTED_DEVICES, Placement
+
+VERDICTS = ("fail", "report")
 
 
 class InputError(Exception):
@@ -67,11 +69,19 @@ def _models(option: Any, known: set[str], settled: dict[str, Any] | None) -> lis
     known = known.union(*(names_of(model) for model in (*given, *MODELS.values())))
     for word in words(option.markexpr or ""):
         if word not in known:
+            mine = [model.name for model in given if model.name.startswith(f"{word}-")]
             there_are = f"models: {', '.join(MODELS)}; {', '.join(c.marker for c in CLAIMS)}; {', '.join(RUNGS)}; core"
-            raise InputError(f"-m {printable(word)}: no such marker{did_you_mean(word, known)}; {there_are}")
+            meant = f" (did you mean '{mine[0]}', which was given?)" if mine else did_you_mean(word, known) or f"; {there_are}"
+            raise InputError(f"-m {printable(word)}: no such marker{meant}")
     if given:
         return given
-    return list(MODELS.values()) if option.all_models else asked_for(option.markexpr or "", MODELS, DEFAULT_MODEL)
+    chosen = list(MODELS.values()) if option.all_models else asked_for(option.markexpr or "", MODELS, DEFAULT_MODEL)
+    if not chosen:
+        raise InputError(
+            f"-m {printable(option.markexpr)}: asks for no model; where none is named it is the default, {DEFAULT_MODEL}. "
+            f"Name one ({', '.join(MODELS)}), or add --all-models"
+        )
+    return chosen
 
 
 def _model(text: str, settled: dict[str, Any] | None) -> Model:
@@ -88,6 +98,9 @@ def _corpora(option: Any, say: Callable[[str], None], fetch: bool, settled: dict
 
 
 def _placement(option: Any) -> Placement:
+    for name, asked, expected in (("dtype", option.dtype, DTYPES), ("verdicts", option.verdicts, VERDICTS)):
+        if asked not in expected:
+            raise InputError(f"--{name} {printable(asked)}: no such{did_you_mean(asked, expected)}; expected {', '.join(expected)}")
     if not DEVICES.fullmatch(option.device):
         raise InputError(f"--device {printable(option.device)}: no such device; expected {EXPECTED_DEVICES}")
     placement = Placement(option.device, option.dtype, None, option.trust_remote_code)

@@ -5,11 +5,15 @@ A model's cells go to one worker, whatever ``--dist`` says: a model costs gigaby
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+import claims
+from fixtures.hub_trouble import unreachable
 from fixtures.naming import readable_size
 from fixtures.sources import Hub
 from reports.ledger import Ledger
@@ -36,6 +40,14 @@ class Workers:
         self._config, self._subjects, self._told = config, subjects, False
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self) -> None:
+        """Find out here what this version measures: with workers, this process collects nothing."""
+        for module in pkgutil.iter_modules(claims.__path__):
+            if module.name.startswith("claim_"):
+                for test in vars(importlib.import_module(f"claims.{module.name}")).values():
+                    self._config.stash[LEDGER].note(getattr(test, "measures", None))
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker what was settled here."""
         node.workerinput["claims"] = self._subjects.for_workers()
@@ -54,6 +66,8 @@ class Workers:
         selected = {ident.partition("[")[2].removesuffix("]") for ident in ids}
         asked = {cell.model for cell in self._config.stash[LEDGER].cells() if cell.ident in selected}
         for model in self._subjects.models:
-            if model.name in asked and isinstance(model.source, Hub) and not model.unavailable and not model.source.cached():
+            if model.name not in asked or model.unavailable or not isinstance(model.source, Hub) or unreachable():
+                continue
+            if not model.source.cached():
                 size = f", about {readable_size(model.source.size)}" if model.source.size else ""
                 teller(self._config)(f"{model.name} is not in the cache and will be downloaded from the hub{size}")

@@ -62,7 +62,7 @@ def test_auto_without_network_takes_the_text_of_every_python_and_says_why():
     for fetch in (True, False):
         corpus, why = choose("auto", fetch=fetch)
         assert corpus.name == "pydocs"
-        assert "auto: the text that needs no download, because wikitext-2 cannot be had" in why
+        assert "auto: wikitext-2 cannot be had (" in why
 
 
 def test_code_is_the_standard_library_split_by_module():

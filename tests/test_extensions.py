@@ -79,6 +79,20 @@ def test_a_file_that_cannot_be_used_is_refused(claims, pytester, text, message):
     result.stderr.fnmatch_lines([f"*--models-from *m.py*{message}*"])
 
 
+def test_a_registered_folder_that_is_not_there_is_one_error(claims, pytester):
+    """A string serves as a path; the other models of the file could run; the plan says the same."""
+    text = "from fixtures import Folder, Gguf, Model, register\nimport neighbour\n"
+    (pytester.path / "neighbour.py").write_text("")
+    (pytester.path / "m.py").write_text(text + "register(Model('x', 'llama', 1, Folder('no/such')))")
+    for plan, sign in (([], "ERROR: x · *"), (["--plan"], "  ERROR: ")):
+        result = claims("--models-from=m.py", "-m", "x", *plan, model=None)
+        assert result.ret == 6
+        result.stdout.fnmatch_lines([f"{sign}*no folder no/such in *"])
+        del MODELS["x"]
+    (pytester.path / "m.py").write_text(text + "register(Model('x', 'llama', 1, Gguf('no/such')))")
+    assert claims("--models-from=m.py", "--models", model=None).ret == 0
+
+
 def entry(loaded, name="theirs"):
     """An entry point of an installed package."""
     dist = types.SimpleNamespace(name="their-package", version="1.0")

@@ -55,6 +55,7 @@ def test_arguments_are_followed_or_refused(models, corpora, device, device_map, 
         markexpr=marks,
         all_models=everything,
         dtype="auto",
+        verdicts="fail",
         trust_remote_code=False,
     )
     with only(InputError):

@@ -140,7 +140,7 @@ def test_auto_takes_wikitext_when_the_hub_gives_it(run):
     show = "from fixtures import CORPORA; s = CORPORA['wikitext-2'].read(); print(repr((s.calibration, s.evaluation)))"
     assert run(code=show).stdout.strip() == repr((texts["train"], texts["test"]))
     other = run(code=code, HF_HUB_OFFLINE="1", HF_HOME="/nonexistent")
-    assert other.stdout.startswith("pydocs | auto: the text that needs no download, because wikitext-2 cannot be had: ")
+    assert other.stdout.startswith("pydocs | auto: wikitext-2 cannot be had (")
     assert "HF_HUB_OFFLINE is set" in other.stdout
 
 
@@ -161,7 +161,8 @@ def test_without_network_a_registered_model_is_one_error(claims):
     assert result.ret == 6
     lines = [line for line in result.stdout.lines if line.startswith("ERROR: ")]
     assert len(lines) == 1
-    assert "openai-community/gpt2: not in the cache, and HF_HUB_OFFLINE is set. Connect, or on a machine with network run" in lines[0]
+    assert "openai-community/gpt2: not in the cache, and HF_HUB_OFFLINE is set. Unset HF_HUB_OFFLINE; or " in lines[0]
+    assert "hf download openai-community/gpt2 --revision 607a30d783dfa663caf39e06633721c8d4cfcd7e --include " in lines[0]
     assert {row["model"] for row in result.report["rows"]} == {"gpt2"}
 
 

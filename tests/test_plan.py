@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures import MODELS, Model
+from fixtures import MODELS, Model, hub
 from harness import estimate
 from harness.laboratory import AFFINE, RANK
 from harness.protocol import Protocol
+from reports import plan
 
 RATES = estimate.Rates(1e11, 5e10, 5e9, 2)
 
@@ -45,17 +46,40 @@ def test_a_plan_of_nothing_is_not_green(claims):
     assert claims("--plan", "-k", "no_such_test").ret == 5
 
 
-def test_a_plan_names_the_downloads(claims):
-    """Registered sizes where the hub cannot be asked."""
+def test_a_plan_names_the_downloads(claims, monkeypatch):
+    """Registered sizes serve where they are stated."""
+    for module in (plan, hub):
+        monkeypatch.setattr(module, "unreachable", lambda: None)
     result = claims("--plan", "-m", "mistral", model=None)
     result.stdout.fnmatch_lines(
         [
             "mistral · Mistral 7B v0.1, 32 blocks, d = 4096",
             "  weights: mistralai/Mistral-7B-v0.1@27d67f1b, a download of about 14.5 GB",
             "  linearity by affine maps: 512 + 64 windows, 147,456 tokens; about *",
-            "in all: downloads of about 14.5 GB; *",
+            "in all: downloads: about 14.5 GB; *",
         ]
     )
+
+
+def test_a_plan_of_what_cannot_be_had_is_an_error(claims):
+    """The same as of the run, and exit code 6: a registered model, and text."""
+    for arguments in (["-m", "gpt2"], ["--corpus=wikitext-2"]):
+        result = claims("--plan", *arguments, model=None, text=None)
+        assert result.ret == 6
+        result.stdout.fnmatch_lines(["  ERROR: *: not in the cache, and HF_HUB_OFFLINE is set. Unset *", "in all: no downloads"])
+
+
+def test_a_plan_says_when_memory_does_not_suffice(claims, monkeypatch):
+    """Before hours are spent."""
+    monkeypatch.setattr(plan, "_free_memory", lambda device: 10_000_000)
+    claims("--plan").stdout.fnmatch_lines(["MORE than the 10 MB that are free on cpu: a smaller --dtype, *"])
+
+
+def test_a_plan_needs_no_workers(claims):
+    """``-n`` changes nothing: no worker is started."""
+    result = claims("--plan", "-n", "2")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["plan: 44 cells on cpu*"])
 
 
 @pytest.mark.parametrize("kind", [RANK, AFFINE])

@@ -170,6 +170,8 @@ def test_nothing_selected_is_not_green(claims):
     """Exit code 5 and no report."""
     result = claims("-k", "no_such_test")
     assert result.ret == 5
+    result.stdout.fnmatch_lines(["nothing is selected; measured in this version: claim2 (r2), *; models at hand: rising-*"])
+    assert claims("-m", "claim1").ret == 5
     assert result.report is None
 
 
@@ -197,6 +199,7 @@ def test_workers_give_the_same_rows(claims):
     result = claims("--verdicts=report", "-n", "2", model="llama")
     assert result.ret == 0
     together = result.report["rows"]
-    assert [r["verdict"] for r in together] == [r["verdict"] for r in alone]
+    for field in ("verdict", "reason", "caveats", "bound"):
+        assert [r[field] for r in together] == [r[field] for r in alone]
     for a, b in zip(alone, together, strict=True):
         assert a["value"] == b["value"] or a["value"] == pytest.approx(b["value"], rel=1e-5)
