@@ -98,7 +98,9 @@ def _corpora(option: Any, say: Callable[[str], None], fetch: bool, settled: dict
 
 
 def _placement(option: Any) -> Placement:
-    for name, asked, expected in (("dtype", option.dtype, DTYPES), ("verdicts", option.verdicts, VERDICTS)):
+    words_of: dict[str, tuple[str, ...]] = {"dtype": DTYPES, "verdicts": VERDICTS}
+    for name, expected in words_of.items():
+        asked = str(getattr(option, name))
         if asked not in expected:
             raise InputError(f"--{name} {printable(asked)}: no such{did_you_mean(asked, expected)}; expected {', '.join(expected)}")
     if not DEVICES.fullmatch(option.device):
@@ -107,13 +109,13 @@ def _placement(option: Any) -> Placement:
     given = option.device_map
     if given is None or given in DEVICE_MAPS:
         return replace(placement, device_map=given)
-    expected = f'expected {", ".join(DEVICE_MAPS)}, or JSON such as \'{{"": "cpu"}}\''
+    form = f'expected {", ".join(DEVICE_MAPS)}, or JSON such as \'{{"": "cpu"}}\''
     try:
         table = json.loads(given)
     except (ValueError, RecursionError):
-        raise InputError(f"--device-map {printable(given)}: {expected}") from None
+        raise InputError(f"--device-map {printable(given)}: {form}") from None
     if not isinstance(table, dict) or not table or not all(type(v) is int or isinstance(v, str) for v in table.values()):
-        raise InputError(f"--device-map {printable(given)}: {expected}")
+        raise InputError(f"--device-map {printable(given)}: {form}")
     return replace(placement, device_map=table)
 
 
