@@ -71,9 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
         report = _report_file(config)
         known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
         settled = None if here else config.workerinput["claims"]  # type: ignore[attr-defined]
-        chosen = subjects.settle(option, known, plugin.teller(config), not (option.collectonly or option.plan), settled)
         if option.device not in ("auto", "cpu") and not option.collectonly:
             subjects.check_device(option.device)
+        chosen = subjects.settle(option, known, plugin.teller(config), _will_run(option), settled)
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
     for model in (model for model in chosen.models if model.name not in MODELS):
@@ -190,13 +190,20 @@ def _bench(config: pytest.Config) -> Bench:
 def _register_models(config: pytest.Config) -> None:
     # Names that -m already gives a meaning.
     builtin = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")} - set(MODELS)
-    reserved = {*builtin, *RUNGS, *(claim.marker for claim in CLAIMS), "core", "and", "or", "not"}
+    pytests_own = {"parametrize", "skip", "skipif", "xfail", "usefixtures", "filterwarnings"}
+    reserved = {*builtin, *pytests_own, *RUNGS, *(claim.marker for claim in CLAIMS), "core", "and", "or", "not"}
     try:
         register_installed(reserved)
         for file in config.option.models_from:
             register_from_file(str(config.invocation_params.dir / Path(file).expanduser()), reserved)
     except (ModelError, RuntimeError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _will_run(option: Any) -> bool:
+    """Whether tests are to run: for what only looks, nothing is downloaded."""
+    looks = ("collectonly", "plan", "markers", "showfixtures", "show_fixtures_per_test", "setupplan", "setuponly")
+    return not any(getattr(option, name, False) for name in looks)
 
 
 def _markers() -> list[str]:

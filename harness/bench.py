@@ -69,6 +69,11 @@ class Bench:
             raise again(found)
         return found
 
+    def tokenizer(self, model: Model) -> str:
+        """Return the fingerprint of a model's tokenizer, of its code too when that is run."""
+        code = self.placement.trust_remote_code
+        return tokenizer_fingerprint(self.path(model), self.memory, code) + (" with code" if code else "")
+
     def facts(self, model: Model) -> SubjectFacts | None:
         """Return how a model turned out when it was loaded before, or None when the store does not know."""
         key = self._facts_key(model, self._weights(model))
@@ -104,5 +109,5 @@ class Bench:
 
     def _facts_key(self, model: Model, weights: str) -> dict[str, Any]:
         stated = [model.blocks, model.n_blocks, model.bos]
-        parts = {"weights": weights, "tokenizer": tokenizer_fingerprint(self.path(model), self.memory), "stated": stated}
+        parts = {"weights": weights, "tokenizer": self.tokenizer(model), "stated": stated}
         return {"measurement": "subject", "version": 2, **parts, **surroundings(self.placement)}

@@ -25,8 +25,6 @@ class Memory:
     def of_file(self, file: Path) -> str:
         """Return the SHA-256 of a file's bytes, in hex."""
         real = file.resolve()
-        if (blob := _hub_blob(real)) is not None:
-            return blob
         stat = real.stat()
         key = {"measurement": "file hash", "path": str(real), "size": stat.st_size, "mtime": stat.st_mtime_ns, "inode": stat.st_ino}
         name = repr(key)
@@ -51,14 +49,6 @@ def of_files(files: Iterable[Path], memory: Memory) -> str:
     for file in sorted(files, key=lambda file: file.name):
         digest.update(f"{file.name}\0{memory.of_file(file)}\n".encode())
     return digest.hexdigest()
-
-
-def _hub_blob(file: Path) -> str | None:
-    """Return the SHA-256 that the hub's cache names a large file by (``…/blobs/<sha256>``), or None.
-
-    Small files are named by their git SHA-1 there, 40 digits, and are hashed like any other.
-    """
-    return file.name if file.parent.name == "blobs" and _HEX.fullmatch(file.name) else None
 
 
 def _decode(record: Record) -> str:

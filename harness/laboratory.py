@@ -19,7 +19,7 @@ from harness.errors import MeasurementError, SubjectError, TextError, again
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
 from harness.store import Record
-from harness.subject import SubjectFacts, library_versions, tokenizer_fingerprint
+from harness.subject import SubjectFacts, library_versions
 
 if TYPE_CHECKING:
     from harness.bench import Bench
@@ -81,8 +81,8 @@ class Laboratory:
             plan = self._plan(kind)
             key = {
                 "measurement": "windows",
-                "version": 1,
-                "tokenizer": tokenizer_fingerprint(self._bench.path(self.model), self._bench.memory),
+                "version": 2,
+                "tokenizer": self._bench.tokenizer(self.model),
                 "libraries": library_versions(),
                 "text": self.splits.fingerprint,
                 "rendered": self.corpus.render is not None,
@@ -183,7 +183,7 @@ class Laboratory:
         for i, (split, text) in enumerate(((CALIBRATION, self.splits.calibration), (EVALUATION, self.splits.evaluation))):
             if self.corpus.render:
                 try:
-                    text = self.corpus.render(tokenizer, text)
+                    text = self.corpus.render(tokenizer, text, self.model.name)
                 except NoTextError as error:
                     raise TextError(str(error)) from None
             ids, what, count = windows.tokenise(tokenizer, text), f"the {split} split of {self.corpus.name}", plan["count"][i]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def choose_device(asked: str) -> torch.device:
     if (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (device.type == "mps" and not mps):
         raise SubjectError(f"--device {asked}: this machine has no such device (this torch: {torch.__version__}); try --device cpu")
     if name == "cuda" and (worker := os.environ.get("PYTEST_XDIST_WORKER", "")):
-        return torch.device("cuda", int(worker.removeprefix("gw")) % torch.cuda.device_count())
+        return torch.device("cuda", int(re.sub(r"\D", "", worker) or 0) % torch.cuda.device_count())
     return device
 
 
@@ -102,7 +103,7 @@ def load(model: Model, path: Path, weights: str, placement: Placement | None = N
             width=anatomy.width,
             vocabulary=anatomy.vocabulary,
             context=int(getattr(network.config.get_text_config(), "max_position_embeddings", 0) or 0),
-            unknown=-1 if tokenizer.unk_token_id is None else int(tokenizer.unk_token_id),
+            unknown=_unknown(tokenizer),
             dtype=str(network.dtype).removeprefix("torch."),
             device=", ".join(map(str, devices)),
             device_kind=", ".join(sorted({_kind(device) for device in devices})),
@@ -162,6 +163,13 @@ def _check_bos(model: Model, tokenizer: Any) -> None:
 def _devices(network: torch.nn.Module, entry: torch.device) -> list[torch.device]:
     """Return the devices that hold the model, the one where it is entered first; weights kept elsewhere until used are on ``meta``."""
     return [entry, *sorted({p.device for p in network.parameters()} - {entry}, key=str)]
+
+
+def _unknown(tokenizer: Any) -> int:
+    """Return the token for what a tokenizer does not know, or −1: byte-level ones know everything, and name another token so."""
+    unknown = tokenizer.unk_token_id
+    others = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return -1 if unknown is None or unknown in others else int(unknown)
 
 
 def _kind(device: torch.device) -> str:

@@ -75,13 +75,21 @@ def weights_fingerprint(path: Path, memory: fingerprints.Memory, code: bool = Fa
     ``code``: and of its Python files, when they are run.
     """
     if path.is_dir():
-        return fingerprints.of_files([path / "config.json", *path.glob("*.safetensors"), *(path.glob("*.py") if code else ())], memory)
+        return fingerprints.of_files(
+            [path / "config.json", *_files(path, "*.safetensors"), *(_files(path, "*.py") if code else ())], memory
+        )
     return memory.of_file(path)
 
 
-def tokenizer_fingerprint(path: Path, memory: fingerprints.Memory) -> str:
-    """SHA-256 over the files a tokenizer is built from; a GGUF file holds its own."""
-    return fingerprints.of_files(tokenizer_files(path), memory) if path.is_dir() else memory.of_file(path)
+def tokenizer_fingerprint(path: Path, memory: fingerprints.Memory, code: bool = False) -> str:
+    """SHA-256 over the files a tokenizer is built from, and its Python files when they are run; a GGUF file holds its own."""
+    if not path.is_dir():
+        return memory.of_file(path)
+    return fingerprints.of_files([*tokenizer_files(path), *(_files(path, "*.py") if code else ())], memory)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return [file for file in folder.glob(pattern) if file.is_file()]
 
 
 def surroundings(placement: Placement) -> dict[str, Any]:

@@ -170,9 +170,9 @@ def _weights(model: Model, part: _Part) -> str:
 
 def _text(corpus: Corpus, part: _Part) -> str:
     """Say which text it is, and what its download takes. Raises CorpusError when it cannot be had."""
-    if corpus.name != "wikitext-2" or wikitext.cached():
+    if corpus.name != "wikitext-2" or (wikitext.cached() and not wikitext.trouble()):
         return f"{corpus.name}, {corpus.edition}"
-    if unreachable():
+    if wikitext.trouble():
         corpus.read()  # Raises what the run would.
     part.downloads[corpus.name] = wikitext.SIZE
     return f"{corpus.name}, {corpus.edition}, a download of about {readable_size(wikitext.SIZE)}"
@@ -184,7 +184,7 @@ def _is_stored(bench: Bench, model: Model, corpus: Corpus, kind: str) -> bool:
         return False
     try:
         return bench.facts(model) is not None and bench.laboratory(model, corpus).is_stored(kind)
-    except (ModelError, CorpusError, SubjectError, TextError):
+    except (ModelError, CorpusError, SubjectError, TextError, OSError):
         return False
 
 

@@ -13,6 +13,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 import claims
+from fixtures import wikitext
 from fixtures.hub_trouble import unreachable
 from fixtures.naming import readable_size
 from fixtures.sources import Hub
@@ -63,6 +64,10 @@ class Workers:
         if self._told:
             return
         self._told = True
+        if any(corpus.name == "wikitext-2" for corpus, _ in self._subjects.corpora) and not wikitext.cached() and not wikitext.trouble():
+            teller(self._config)(
+                f"wikitext-2 is not in the cache and will be downloaded from the hub, about {readable_size(wikitext.SIZE)}"
+            )
         selected = {ident.partition("[")[2].removesuffix("]") for ident in ids}
         asked = {cell.model for cell in self._config.stash[LEDGER].cells() if cell.ident in selected}
         for model in self._subjects.models:

@@ -98,8 +98,8 @@ MUTATIONS = [
     ("fixtures/wikitext.py", 'row or " \\n"', "row", "test_hub::test_auto_takes_wikitext_when_the_hub_gives_it"),
     (
         "fixtures/hub.py",
-        "(revision == here.name or unreachable())",
-        "unreachable()",
+        "if here is not None and unreachable():",
+        "if here is not None:",
         "test_hub::test_a_model_on_the_hub_is_fetched_once_and_its_commit_recorded",
     ),
     ("fixtures/safetensors_header.py", "if end != size - 8 - length:", "if False:", "test_bad_input"),

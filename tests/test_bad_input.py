@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 
@@ -47,6 +48,42 @@ def test_safetensors_that_lie_are_refused(tmp_path, data, message):
     (folder / "model.safetensors").write_bytes(data)
     with pytest.raises((ModelError, SubjectError), match=message):
         load(model_at(str(folder)))
+
+
+def test_a_gguf_that_announces_more_than_it_holds_is_refused(tmp_path):
+    """Counts and lengths are compared with the file before a reader follows them: 2^40 values would never end."""
+    pairs = (1).to_bytes(8, "little") + (1).to_bytes(8, "little") + b"a"
+    endless = (9).to_bytes(4, "little") + (0).to_bytes(4, "little") + (2**40).to_bytes(8, "little")
+    strings = (9).to_bytes(4, "little") + (8).to_bytes(4, "little") + (2**40).to_bytes(8, "little")
+    for version, rest in ((3, pairs + endless), (3, pairs + strings), (3, pairs + (99).to_bytes(4, "little")), (1, pairs), (3, b"")):
+        file = tmp_path / "x.gguf"
+        file.write_bytes(b"GGUF" + version.to_bytes(4, "little") + (0).to_bytes(8, "little") + rest)
+        with pytest.raises(ModelError, match="the GGUF header cannot be read"):
+            model_at(str(file))
+
+
+def test_a_pipe_among_the_weights_is_left_alone(tmp_path):
+    """It would never end."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    os.mkfifo(folder / "x.safetensors")
+    load(model_at(str(folder)))
+
+
+def test_another_dtype_is_another_subject(claims):
+    """What the store knows of a model in one type says nothing of it in another."""
+    for dtype in ("float32", "bfloat16"):
+        (found,) = claims("-m", "paper", f"--dtype={dtype}").report["models"].values()
+        assert found["dtype"] == dtype
+
+
+def test_a_token_that_is_also_the_end_of_text_is_not_the_unknown(tmp_path):
+    """Byte-level tokenizers name some other token so; text full of it is not unknown."""
+    folder = planted.save(tmp_path / "m", shares=[0.5] * 2)
+    assert load(model_at(str(folder))).facts.unknown == 511
+    other = planted.tokenizer()
+    other.eos_token = "<unk>"
+    other.save_pretrained(folder)
+    assert load(model_at(str(folder))).facts.unknown == -1
 
 
 def test_an_encoder_is_refused(claims, tmp_path):
@@ -150,7 +187,10 @@ def test_a_swapped_tokenizer_is_not_taken_for_the_one_before(claims, shelf):
     folder = planted.save(shelf / "swapped", shares=RISING)
     for vocabulary in (300, 512, 300):  # The third time nothing is loaded.
         planted.tokenizer(vocabulary).save_pretrained(folder)
-        said = caveats(claims("-m", "paper", model="swapped"))
+        result = claims("-m", "paper", model="swapped")
+        said = caveats(result)
+        fresh = claims("-m", "paper", "--no-store", model="swapped")
+        assert [row["value"] for row in result.report["rows"]] == [row["value"] for row in fresh.report["rows"]]
         assert ("42% of the tokens" in said) is (vocabulary == 300)
 
 

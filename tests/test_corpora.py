@@ -111,7 +111,7 @@ def test_conversations_are_whole_and_nobodys_twice():
 
 CHATML = (
     "{% for m in messages %}{{ bos_token }}<{{ m.role }}>{{ m.content }}{% endfor %}"
-    "{{ strftime_now('%Y-%m-%d') }} {{ strftime_now('%d %b %Y') }} {{ date_string }}"
+    "{{ strftime_now('%Y-%m-%d') }} {{ strftime_now(format='%d %b %Y') }} {{ date_string }}"
 )
 
 
@@ -123,21 +123,23 @@ def test_chat_is_rendered_by_the_tokenizers_template():
     plain.bos_token = "w7"
     date = "2026-01-01 01 Jan 2026 01 Jan 2026"
     expected = f"w7<user>hi{date}\nw7<user>ho{date}\n"
-    assert chat.render(plain, conversations) == expected
+    assert chat.render(plain, conversations, "m") == expected
     from tokenizers.processors import TemplateProcessing
 
     plain.backend_tokenizer.post_processor = TemplateProcessing(single="w7 $A", special_tokens=[("w7", 7)])
-    assert chat.render(plain, conversations) == expected.replace("w7", "")
+    assert chat.render(plain, conversations, "m") == expected.replace("w7", "")
+    plain.chat_template = "\n<{{ messages[0].content }}>"  # What a template begins with is kept as it is.
+    assert chat.render(plain, conversations, "m") == "\n<hi>\n\n<ho>\n"
 
 
 def test_chat_without_a_template_is_refused():
     """A base model has none; a template that fails is named."""
     plain = tokenizer()
-    with pytest.raises(NoTextError, match="has no chat template, as that of a base model; take an instruct model"):
-        chat.render(plain, "[]")
+    with pytest.raises(NoTextError, match="of m has no chat template, as that of a base model; take an instruct model"):
+        chat.render(plain, "[]", "m")
     plain.chat_template = "{{ raise_exception('no such role') }}"
     with pytest.raises(CorpusError, match=r"the chat template of .* fails .*no such role"):
-        chat.render(plain, '[[{"role": "user", "content": "hi"}]]')
+        chat.render(plain, '[[{"role": "user", "content": "hi"}]]', "m")
 
 
 @pytest.mark.parametrize(

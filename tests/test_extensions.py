@@ -67,6 +67,7 @@ def test_a_team_runs_the_suite_from_its_own_repository(shelf, tmp_path):
         ("from fixtures import *\nregister(Model('x', 'llama', 1, 'b'))", "source is a Hub, Folder, Gguf or Wheel"),
         ("from fixtures import *\nregister('x')", "takes a Model"),
         ("from fixtures import *\nregister(Model('strict', 'llama', 1, Hub('a/b')))", "a marker of the suite"),
+        ("from fixtures import *\nregister(Model('skip', 'llama', 1, Hub('a/b')))", "a marker of the suite"),
         ("raise SystemExit(3)", "SystemExit"),
     ],
 )
@@ -89,6 +90,10 @@ def test_a_registered_folder_that_is_not_there_is_one_error(claims, pytester):
         assert result.ret == 6
         result.stdout.fnmatch_lines([f"{sign}*no folder no/such in *"])
         del MODELS["x"]
+    (pytester.path / "empty").mkdir()
+    (pytester.path / "m.py").write_text(text + "register(Model('x', 'llama', 1, Folder('empty')))")
+    claims("--models-from=m.py", "-m", "x", "--plan", model=None).stdout.fnmatch_lines(["  ERROR: no config.json in empty; expected *"])
+    del MODELS["x"]
     (pytester.path / "m.py").write_text(text + "register(Model('x', 'llama', 1, Gguf('no/such')))")
     assert claims("--models-from=m.py", "--models", model=None).ret == 0
 

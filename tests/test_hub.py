@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import Hub, ModelError, hub, hub_trouble, wikitext
+from fixtures.corpora import choose
 from fixtures.described import model_at
 from tests import hub_server
 from tests.hub_server import COMMIT
@@ -92,21 +93,45 @@ def test_a_model_on_the_hub_is_fetched_once_and_its_commit_recorded(run, served)
     assert again.report["rows"] == done.report["rows"]
     pinned = run("--model", f"org/tiny@{COMMIT}", "-k", "depth_gain")
     assert pinned.returncode == 0
-    assert served.asked == []  # a commit that is whole in the cache is not asked for, network or not
+    assert not any("resolve" in line for line in served.asked)  # with network the list is compared, and nothing fetched again
+
+
+def test_a_cache_that_another_program_filled_is_completed(run, tmp_path):
+    """Weights without a tokenizer are no whole model: the rest is fetched where there is a network, and said where not."""
+    fill = "from huggingface_hub import hf_hub_download as get; [get('org/tiny', f) for f in ('config.json', 'model.safetensors')]"
+    assert run(code=fill).returncode == 0
+    done = run("--model", "org/tiny", "-k", "depth_gain", HF_HUB_OFFLINE="1")
+    assert done.returncode == 6
+    assert "not in the cache, and HF_HUB_OFFLINE is set" in done.stdout
+    assert run("--model", "org/tiny", "-k", "depth_gain").returncode == 0
+
+
+def test_remote_code_that_is_cached_needs_no_network(run):
+    """Fetched only with the option; then the same command works without network."""
+    given = ("--model", "org/tiny", "-k", "depth_gain", "--trust-remote-code")
+    assert run(*given).returncode == 0
+    assert run(*given, HF_HUB_OFFLINE="1").returncode == 0
+
+
+@pytest.mark.parametrize("look", ["--markers", "--fixtures", "--collect-only", "--setup-plan"])
+def test_what_only_looks_downloads_nothing(run, served, look):
+    """No text and no weights for a list."""
+    assert run(look, corpus=None).returncode in (0, 6)
+    assert not any("resolve" in line for line in served.asked)
 
 
 def test_models_that_cannot_be_had_are_one_error_each_and_the_others_run(run):
     """Gated, not there, no such revision, no weights: what to do is said, exit code 6, and the last model is measured."""
-    given = ["org/gated", "org/none", "org/tiny@v9", "org/empty", "org/tiny"]
+    given = ["org/gated", "org/none", "org/tiny@v9", "org/tiny@v8", "org/empty", "org/tiny"]
     done = run(*(word for name in given for word in ("--model", name)), "-k", "depth_gain")
     assert done.returncode == 6
     errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR: ")]
-    assert len(errors) == 4
+    assert len(errors) == 5
     assert "org/gated: gated; accept its licence at http" in errors[0]
     assert "'hf auth login'" in errors[0]
     assert "org/none: not on the hub, or private" in errors[1]
     assert "org/tiny: no revision 'v9' on the hub; 'main' is the newest" in errors[2]
-    assert "org/empty: the repository has no config.json" in errors[3]
+    assert "org/empty: the repository has no config.json" in errors[4]
     assert sum(row["value"] is not None for row in done.report["rows"]) == 4
     assert "Traceback" not in done.stdout
 
@@ -171,12 +196,13 @@ def test_a_network_that_does_not_answer_does_not_hold_us_up(monkeypatch, hangs):
     """A name server that hangs, a refused connection, a proxy that is not there: no, in finite time."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(hub_trouble, "_CONNECT_SECONDS", 0.2)
-    released, asked = threading.Event(), []
+    released, asked, ended = threading.Event(), [], []
 
     def connect(address, timeout):
         asked.append(address)
         if hangs == "lookup":
-            released.wait(30)
+            released.wait(60)
+            ended.append(True)
         raise OSError("no")
 
     monkeypatch.setattr(socket, "create_connection", connect)
@@ -185,6 +211,7 @@ def test_a_network_that_does_not_answer_does_not_hold_us_up(monkeypatch, hangs):
     hub_trouble.unreachable.cache_clear()
     try:
         why = hub_trouble.unreachable()
+        assert not ended  # The answer came before the lookup did.
     finally:
         released.set()
         hub_trouble.unreachable.cache_clear()
@@ -242,7 +269,32 @@ def test_an_id_on_the_hub_without_network_says_what_to_do():
     hub_trouble.unreachable.cache_clear()
     found = model_at("org/name@v1")
     assert "hf download org/name --revision v1" in found.unavailable
-    assert found.name == "org-name"
+    assert found.name.startswith("org-name-")
+    assert found.name != model_at("org/name@v2").name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HF_ENDPOINT", "http://x:abc"), ("https_proxy", "http://h:port"), ("HF_ENDPOINT", "http://x:99999")]
+)
+def test_an_address_without_a_port_number_is_no_network(monkeypatch, name, value):
+    """Said with the variable that holds it."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv(name, value)
+    hub_trouble.unreachable.cache_clear()
+    try:
+        assert "is no number (HF_ENDPOINT, or a proxy's variable)" in hub_trouble.unreachable()
+    finally:
+        hub_trouble.unreachable.cache_clear()
+
+
+def test_text_without_its_reader_is_not_downloaded(monkeypatch):
+    """Where the package datasets is missing, auto takes the other text before it fetches anything, and a plan says the same."""
+    monkeypatch.setattr(wikitext, "find_spec", lambda name: None)
+    monkeypatch.setattr(hub, "fetch_dataset", lambda *_: pytest.fail("fetched"))
+    for fetch in (True, False):
+        corpus, why = choose("auto", fetch=fetch)
+        assert corpus.name == "pydocs"
+        assert "pip install datasets" in why
 
 
 def test_the_pinned_data_set_is_a_commit():

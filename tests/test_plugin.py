@@ -188,9 +188,20 @@ def test_selection_by_marker(claims):
 def test_two_corpora_are_two_tables(claims, shelf):
     """Every row names its corpus; the model is loaded once."""
     planted.corpus(shelf / "more", evaluation=17 * 256)
+    (shelf / "more" / "train.txt").write_text(planted.words(32 * 256, seed=5))
     result = claims("--corpus", shelf / "more")
     assert len({row["corpus"] for row in result.report["rows"]}) == 2
     assert sum(line.startswith("rising-") for line in result.stdout.lines) == 2
+    found = gains(result.report["rows"])
+    assert len(set(found.values())) == 2
+    for text in ("text", "more"):
+        (alone,) = gains(claims("--no-store", text=text).report["rows"]).items()
+        assert alone in found.items()
+
+
+def gains(rows):
+    """depth_gain on paper, by corpus."""
+    return {row["corpus"]: row["value"] for row in rows if row["predicate"] == "depth_gain" and row["rung"] == "paper"}
 
 
 def test_workers_give_the_same_rows(claims):

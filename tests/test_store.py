@@ -294,7 +294,6 @@ def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch)
     assert len(reads) == 2
     blobs = tmp_path / "blobs"
     blobs.mkdir()
-    (blobs / ("a" * 64)).write_bytes(b"x")
+    (blobs / ("a" * 64)).write_bytes(b"one")  # A file in the hub's cache is named by its hash, or was before it was damaged.
     (tmp_path / "model.safetensors").symlink_to(blobs / ("a" * 64))
-    assert Memory(store).of_file(tmp_path / "model.safetensors") == "a" * 64
-    assert len(reads) == 2
+    assert Memory(store).of_file(tmp_path / "model.safetensors") == first

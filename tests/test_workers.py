@@ -14,9 +14,11 @@ import pytest
 import torch
 import transformers
 
+from fixtures.described import model_at
 from harness import loading
 from harness.errors import SubjectError
 from tests import planted
+from tests.test_models import load
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,6 +90,14 @@ def test_workers_share_the_cores(monkeypatch):
             assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_model_is_loaded_with_its_share_of_the_cores(monkeypatch, tmp_path):
+    """The share is taken before the weights are."""
+    taken = []
+    monkeypatch.setattr(loading, "share_cores", lambda: taken.append(True))
+    load(model_at(str(planted.save(tmp_path / "m", shares=[0.5] * 2))))
+    assert taken
 
 
 def test_workers_take_the_gpus_in_turn(monkeypatch):
