@@ -118,6 +118,20 @@ MUTATIONS = [
         "test_bad_input::test_a_swapped_tokenizer_is_not_taken_for_the_one_before",
     ),
     ("harness/laboratory.py", "_MOST_UNKNOWN = 0.5", "_MOST_UNKNOWN = 2", "test_bad_input::test_text_in_another_script_is_too_little_text"),
+    ("harness/loading.py", "    share_cores()\n    where", "    where", "test_workers::test_a_model_is_loaded_with_its_share_of_the_cores"),
+    (
+        "harness/laboratory.py",
+        '"text": self.splits.fingerprint,\n                "rendered"',
+        '"text": "",\n                "rendered"',
+        "test_plugin::test_two_corpora_are_two_tables",
+    ),
+    ("harness/subject.py", '"placement": asdict(placement), ', "", "test_bad_input::test_another_dtype_is_another_subject"),
+    (
+        "fixtures/hub_trouble.py",
+        "done.wait(_CONNECT_SECONDS)",
+        "done.wait()",
+        "test_hub::test_a_network_that_does_not_answer_does_not_hold_us_up",
+    ),
     ("harness/admission.py", "slack = 1e-4 if", "slack = 1e9 if", "test_anatomy"),
     ("reports/workers.py", "return self._model.get(ident) or str(", "return str(", "test_workers::test_every_model_is_loaded_once_in_all"),
 ]
