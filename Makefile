@@ -17,8 +17,9 @@ WEIGHTS := $(VENV)/.weights
 claims: $(READY) $(WEIGHTS)
 	$(BIN)/python -m pytest claims --verdicts=report $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
+# One worker a core, each with one thread: two processes with two threads each would slow one another down.
 test: $(READY) $(WEIGHTS)
-	$(BIN)/python -m pytest tests $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n logical $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

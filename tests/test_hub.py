@@ -96,14 +96,18 @@ def test_a_model_on_the_hub_is_fetched_once_and_its_commit_recorded(run, served)
     assert not any("resolve" in line for line in served.asked)  # with network the list is compared, and nothing fetched again
 
 
-def test_a_cache_that_another_program_filled_is_completed(run, tmp_path):
+def test_a_cache_that_another_program_filled_is_completed(run, served):
     """Weights without a tokenizer are no whole model: the rest is fetched where there is a network, and said where not."""
     fill = "from huggingface_hub import hf_hub_download as get; [get('org/tiny', f) for f in ('config.json', 'model.safetensors')]"
     assert run(code=fill).returncode == 0
     done = run("--model", "org/tiny", "-k", "depth_gain", HF_HUB_OFFLINE="1")
     assert done.returncode == 6
     assert "not in the cache, and HF_HUB_OFFLINE is set" in done.stdout
+    more = "from huggingface_hub import hf_hub_download as get; get('org/tiny', 'tokenizer.json')"
+    assert run(code=more).returncode == 0
+    served.asked.clear()
     assert run("--model", "org/tiny", "-k", "depth_gain").returncode == 0
+    assert any(line.endswith("tokenizer_config.json") for line in served.asked)
 
 
 def test_remote_code_that_is_cached_needs_no_network(run):
