@@ -254,20 +254,6 @@ def test_shards_are_those_the_index_names():
     assert hub.weights_of(names, "org/x", lambda name: index) == ["model.safetensors.index.json", "a", "b"]
 
 
-@pytest.mark.parametrize("repo", ["gpt2", "a/b/c", "../x", "a/..", "/a/b", "a/b\n", "-a/b", "a/b;c", ""])
-def test_what_is_no_repository_is_refused(repo):
-    """A repository's id becomes part of a path and of an address."""
-    with pytest.raises(ModelError, match="cannot be one"):
-        Hub(repo)
-
-
-@pytest.mark.parametrize("revision", ["", "../../x", "a b", "-x", "main\n"])
-def test_what_is_no_revision_is_refused(revision):
-    """So does a revision."""
-    with pytest.raises(ModelError, match="cannot be one"):
-        Hub("org/name", revision)
-
-
 def test_an_id_on_the_hub_without_network_says_what_to_do():
     """The model is described as one that cannot be had."""
     hub_trouble.unreachable.cache_clear()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures import DEFAULT_MODEL, MODELS, Folder, Model, ModelError, Wheel, register
+from fixtures import DEFAULT_MODEL, MODELS, Folder, Hub, Model, ModelError, Wheel, register
 from fixtures.described import model_at
 from fixtures.naming import printable, slug
 from harness import loading
@@ -211,3 +211,17 @@ def test_slugs_are_never_paths_or_escapes(text):
     assert slug(text)[0].isalnum()
     assert "/" not in slug(text)
     assert printable(text).isprintable()
+
+
+@pytest.mark.parametrize("repo", ["gpt2", "a/b/c", "../x", "a/..", "/a/b", "a/b\n", "-a/b", "a/b;c", ""])
+def test_what_is_no_repository_is_refused(repo):
+    """A repository's id becomes part of a path and of an address."""
+    with pytest.raises(ModelError, match="cannot be one"):
+        Hub(repo)
+
+
+@pytest.mark.parametrize("revision", ["", "../../x", "a b", "-x", "main\n"])
+def test_what_is_no_revision_is_refused(revision):
+    """So does a revision."""
+    with pytest.raises(ModelError, match="cannot be one"):
+        Hub("org/name", revision)
