@@ -56,7 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 0,
         "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
     },
-    "--quick": {"action": "store_true", "help": "quarter sizes: a look within a minute or so; everything is MEASURED, nothing judged"},
+    "--quick": {"action": "store_true", "help": "quarter sizes: a look in a minute or two; everything is MEASURED, nothing judged"},
     "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
     "--verdicts": {
