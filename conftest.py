@@ -183,7 +183,7 @@ def _bench(config: pytest.Config) -> Bench:
 
         store = Store(_store_folder(config))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
-        config.stash[_BENCH] = Bench(placement, protocol, store, plugin.announcer(config), plugin.teller(config))
+        config.stash[_BENCH] = Bench(placement, protocol, store, plugin.announcer(config), plugin.teller(config), config.option.long)
     return config.stash[_BENCH]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from claims.verdicts import Bound
+from harness.measurement import Measurement
 from harness.protocol import RUNGS
 
 MOMENTS = ("paper", "held-out", "typical", "strict")
@@ -22,7 +23,8 @@ class Predicate:
 
     ``bounds``: rung → bound; a rung without one is MEASURED. ``core``: rungs on which the claim stands or falls with it.
     ``rungs``: where it exists. ``blocks``: ``"each"`` for one cell a block, of which only the last is judged. ``fewest_blocks``:
-    smaller models cannot express it. ``inside``: the range the figure cannot leave.
+    smaller models cannot express it. ``inside``: the range the figure cannot leave. ``controls``: rung → what it adds to the one before,
+    where that is not what the rung adds for others. ``measured_by``: the measurements that give it.
     """
 
     name: str
@@ -34,6 +36,12 @@ class Predicate:
     blocks: Literal["each"] | None = None
     fewest_blocks: int = 1
     inside: tuple[float, float] = (float("-inf"), float("inf"))
+    controls: Mapping[str, str] = field(default_factory=dict)
+    measured_by: tuple[Measurement, ...] = ()
+
+    def control(self, rung: str) -> str:
+        """Say which control a rung adds."""
+        return self.controls.get(rung, RUNGS[rung].control)
 
     def judged(self, rung: str, block: int | None, n_blocks: int) -> Bound | None:
         """Return the bound that judges a cell, or None when the cell is only measured."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
 from claims.verdicts import Bound
+from harness import measurement
 
 
 def _both(bound: Bound) -> dict[str, Bound]:
@@ -26,6 +27,8 @@ def _at_most(holds: float, falsified: float) -> Bound:
 _CORRELATION = (-1.0, 1.0)
 _SHARE = (0.0, 1.0)
 _EASY = Bound((0.25, 0.35), (0.20, 0.40), "inside")
+_LARGER = "larger samples, spread over the text"
+_LINEARITY = (measurement.RANK, measurement.AFFINE)
 _WALL = Bound(1.0, 1.0, open_holds=True, open_falsified=True)
 
 VARIANCE = Claim(
@@ -42,8 +45,26 @@ VARIANCE = Claim(
             {"paper": _at_least(2, 1.1), "strict": _at_least(2, 1)},
             core=JUDGED,
             rungs=INTERVENTIONS,
+            fewest_blocks=2,
+            controls={
+                "typical": "leaving first tokens and massive activations as they are",
+                "strict": "comparing, at mid alone, with noise of the dropped variance",
+            },
+            measured_by=measurement.PROJECTION,
         ),
-        Predicate("subspace_overlap", "overlap of top PCs and predictive directions", "share", _both(_at_most(0.10, 0.20)), core=JUDGED),
+        Predicate(
+            "subspace_overlap",
+            "overlap of top PCs and predictive directions",
+            "share",
+            _both(_at_most(0.10, 0.20)),
+            core=JUDGED,
+            fewest_blocks=2,
+            controls={
+                "held-out": "taking the PCs of held-out text",
+                "strict": "judging in whitened coordinates, chance taken off",
+            },
+            measured_by=measurement.SUBSPACES,
+        ),
         Predicate(
             "variance_ranks_importance",
             "rank correlation of a PC's variance with the KL of ablating it",
@@ -51,16 +72,31 @@ VARIANCE = Claim(
             _both(_at_most(0.5, 0.8)),
             core=("strict",),
             rungs=INTERVENTIONS,
+            fewest_blocks=2,
             inside=_CORRELATION,
+            controls={"typical": "taking the PCs of typical tokens", "strict": _LARGER},
+            measured_by=measurement.ABLATION,
         ),
-        Predicate("predictive_gain", "R² gained by predictive directions over as many PCs", "ratio − 1", _both(_at_least(0.10, 0.02))),
+        Predicate(
+            "predictive_gain",
+            "held-out R² gained by predictive directions over as many PCs",
+            "ratio − 1",
+            _both(_at_least(0.10, 0.02)),
+            rungs=INTERVENTIONS,
+            fewest_blocks=2,
+            controls={"strict": f"cross-validated ridge and {_LARGER}"},
+            measured_by=measurement.SUBSPACES,
+        ),
         Predicate(
             "sensitivity_gini",
             "inequality of sensitivity over directions",
             "Gini",
             _both(_at_most(0.25, 0.40)),
             rungs=INTERVENTIONS,
+            fewest_blocks=2,
             inside=_SHARE,
+            controls={"typical": "taking the PCs of typical tokens", "strict": _LARGER},
+            measured_by=measurement.SENSITIVITY,
         ),
         Predicate(
             "logit_change_correlation",
@@ -68,9 +104,19 @@ VARIANCE = Claim(
             "correlation",
             {"paper": Bound(0.20, 0.20, "at_most", open_falsified=True), "strict": _at_most(0, 0.05)},
             rungs=INTERVENTIONS,
+            fewest_blocks=2,
+            controls={"strict": "taking off what random subspaces of equal dimension give"},
+            measured_by=measurement.LOGIT_CHANGE,
         ),
         *(
-            Predicate(f"dimensions_{share}", f"PCs that hold {share}% of variance", "PCs", blocks="each", rungs=("paper", "typical"))
+            Predicate(
+                f"dimensions_{share}",
+                f"PCs that hold {share}% of variance",
+                "PCs",
+                blocks="each",
+                rungs=("paper", "typical"),
+                measured_by=(measurement.SPECTRA,),
+            )
             for share in (90, 95, 99)
         ),
     ),
@@ -91,6 +137,7 @@ LINEARITY = Claim(
             core=JUDGED,
             blocks="each",
             inside=(float("-inf"), 1.0),
+            measured_by=_LINEARITY,
         ),
         Predicate(
             "r2_lost", "R² lost when the five blocks before are replaced", "R²", _both(_at_least(0.05, 0.01)), JUDGED, fewest_blocks=6
@@ -158,9 +205,16 @@ DEPTH = Claim(
             core=JUDGED,
             fewest_blocks=8,
             inside=_CORRELATION,
+            measured_by=_LINEARITY,
         ),
         Predicate(
-            "depth_gain", "R² of the last block minus R² of the first", "R²", _both(_at_least(0.30, 0)), core=JUDGED, fewest_blocks=2
+            "depth_gain",
+            "R² of the last block minus R² of the first",
+            "R²",
+            _both(_at_least(0.30, 0)),
+            core=JUDGED,
+            fewest_blocks=2,
+            measured_by=_LINEARITY,
         ),
         Predicate(
             "monotonic",
@@ -169,6 +223,7 @@ DEPTH = Claim(
             _both(_at_least(0.8, 0.4)),
             fewest_blocks=8,
             inside=_CORRELATION,
+            measured_by=_LINEARITY,
         ),
         Predicate(
             "importance_u_shape",

@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "c72ac9b99bf736273d016588a5525c29610a8b2a5cc89933b1c883539d1e647e"
+LOCKED = "cff76c06a48edc801e23152db17bc9232346eb4cfbbd930c3ed6a6e60858c101"
 AMENDMENTS: tuple[str, ...] = ()
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.concurrency import in_parallel
-from harness.moments import Sums
+from harness.moments import Moments, Sums
+from harness.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,30 @@ def fit(sums: Sums, lam: float) -> AffineMap:
     system = centred.xx
     system.diagonal().add_(lam)
     return AffineMap(torch.cholesky_solve(centred.xy, torch.linalg.cholesky(system)), mean_x, mean_y)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """λ over tr(XcᵀXc)/d as cross-validation chose it: ``edge`` when it stands at an end of the grid, ``r2`` of the held-out folds."""
+
+    value: float
+    edge: bool
+    r2: float
+
+
+def choose_penalty(moments: Moments, groups: Sequence[int], protocol: Protocol, device: torch.device) -> Penalty:
+    """Choose the penalty of the protocol's grid with the least cross-validated error, over contiguous folds of the groups."""
+    grid = protocol.penalties()
+    folds = min(protocol.folds, len(groups))
+    members = [[g for i, g in enumerate(groups) if i * folds // len(groups) == fold] for fold in range(folds)]
+    parts = [moments.total(m) for m in members]
+    errors = cross_validated_errors(parts, grid, device)
+    best = int(errors.argmin())
+    energy = 0.0
+    for i, fold in enumerate(parts):
+        train = moments.total([g for j, m in enumerate(members) if j != i for g in m])
+        energy += fold.about(train.x / train.n, train.y / train.n).energy
+    return Penalty(grid[best], best in (0, len(grid) - 1), 1 - float(errors[best]) / energy if energy > 0 else float("nan"))
 
 
 def cross_validated_errors(folds: Sequence[Sums], penalties: Sequence[float], device: torch.device) -> Tensor:

@@ -8,13 +8,21 @@ from torch import Tensor
 
 from harness import affine
 from harness.concurrency import in_parallel
-from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack, unstack
+from harness.linearity import CALIBRATION, EVALUATION, Linearity, contiguous_groups, flattened, scored_without, share, stack, unstack
+from harness.measurement import Work
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
 from harness.statistics import Array
-from harness.sweep import moment_device
+from harness.sweep import moment_device, sweep
 from harness.typical import typical
+
+
+def measure(work: Work) -> dict[str, Array]:
+    """Measure the rung, taking up an interrupted sweep where it was."""
+    visitor = AffineLinearity(len(work.ids[CALIBRATION]), len(work.ids[EVALUATION]), work.width, work.protocol, work.subject.device)
+    sweep(work.anatomy, work.ids, [visitor], work.subject.device, work.progress, work.bookmark)
+    return flattened(visitor.result())
 
 
 class AffineLinearity:
@@ -87,12 +95,8 @@ class AffineLinearity:
 
     def _choose(self, groups: list[int]) -> tuple[float, bool]:
         """Return the penalty with the least cross-validated error, and whether it stands at an end of the grid."""
-        grid = self._protocol.penalties()
-        folds = min(self._protocol.folds, len(groups))
-        members = [[g for i, g in enumerate(groups) if i * folds // len(groups) == fold] for fold in range(folds)]
-        errors = affine.cross_validated_errors([self._fitted.total(m) for m in members], grid, self._device)
-        best = int(errors.argmin())
-        return grid[best], best in (0, len(grid) - 1)
+        chosen = affine.choose_penalty(self._fitted, groups, self._protocol, self._device)
+        return chosen.value, chosen.edge
 
     def state(self) -> dict[str, Array]:
         """Return what has been found so far, for a checkpoint."""

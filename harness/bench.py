@@ -19,21 +19,30 @@ from harness.subject import Placement, SubjectFacts, surroundings, tokenizer_fin
 
 if TYPE_CHECKING:
     from harness.loading import Subject
+    from harness.streams import Streams
 
 
 class Bench:
     """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time."""
 
     def __init__(
-        self, placement: Placement, protocol: Protocol, store: Store, announce: Announce, say: Callable[[str], None] = lambda line: None
+        self,
+        placement: Placement,
+        protocol: Protocol,
+        store: Store,
+        announce: Announce,
+        say: Callable[[str], None] = lambda line: None,
+        long: bool = False,
     ) -> None:
         self.placement, self.protocol, self.store, self.announce, self.say = placement, protocol, store, announce, say
+        self.long = long
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}
         self._texts: dict[str, Splits | Exception] = {}
         self._loaded: Subject | None = None
         self._laboratories: dict[tuple[str, str], Laboratory] = {}
+        self._streams: tuple[tuple[str, str], dict[str, Streams]] = (("", ""), {})
 
     def laboratory(self, model: Model, corpus: Corpus) -> Laboratory:
         """Return the laboratory of a model on a corpus. The model is loaded only when the store does not know how it turns out.
@@ -74,6 +83,12 @@ class Bench:
         code = self.placement.trust_remote_code
         return tokenizer_fingerprint(self.path(model), self.memory, code) + (" with code" if code else "")
 
+    def streams(self, model: Model, corpus: Corpus) -> dict[str, Streams]:
+        """Return the kept streams of a model on a corpus, by layout; those of another pair are let go."""
+        if self._streams[0] != (model.name, corpus.name):
+            self._streams = (model.name, corpus.name), {}
+        return self._streams[1]
+
     def facts(self, model: Model) -> SubjectFacts | None:
         """Return how a model turned out when it was loaded before, or None when the store does not know."""
         key = self._facts_key(model, self._weights(model))
@@ -86,6 +101,7 @@ class Bench:
 
             weights = self._weights(model)
             self._loaded = None  # Let go of the old model first: two need not fit into memory.
+            self._streams = ("", ""), {}
             with self._remembered(model):
                 self._loaded = load(model, self.path(model), weights, self.placement)
             self.store.put(self._facts_key(model, weights), Record(notes=self._loaded.facts.as_dict()))

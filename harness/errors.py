@@ -17,6 +17,15 @@ class MeasurementError(Exception):
     """Measuring began and failed (a non-finite stream, memory); never a verdict."""
 
 
+class LongWorkError(Exception):
+    """A measurement that takes very long here and was not asked for."""
+
+    REASON = "long work, run with --long and by default on a GPU"
+
+    def __init__(self) -> None:
+        super().__init__(self.REASON)
+
+
 def again(error: Exception) -> Exception:
     """Return a copy of an exception, to be raised once more.
 

@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fixtures.models import Model
-from harness.laboratory import AFFINE, RANK
+from harness import layouts
+from harness.linearity import CALIBRATION, EVALUATION
+from harness.measurement import ABLATION, AFFINE, PAPER, PROJECTION, RANK, SENSITIVITY, SPECTRA, STRICT, SUBSPACES, Measurement
 from harness.protocol import Protocol
 
 _PROCESS = 700e6  # bytes of Python, torch and transformers
 _FLOAT64 = 8
+_HEAD = 1.3  # the head, with softmax and divergence over the vocabulary
 _MATRIX, _EIGEN = 1024, 384  # sizes of the probes
 _SECONDS = 0.15
 
@@ -35,7 +38,7 @@ class Rates:
 class Cost:
     """Windows and tokens of a measurement, seconds after loading, and peak bytes, the process and the weights included."""
 
-    windows: tuple[int, int]
+    windows: tuple[int, ...]
     tokens: int
     seconds: float
     memory: float
@@ -82,30 +85,98 @@ def probe(device_name: str, bytes_a_weight: int) -> Rates:
     return Rates(fast, slow, eigen * (threads if host.type == "cpu" else 1), cores)
 
 
-def windows(kind: str, model: Model, protocol: Protocol) -> tuple[int, int]:
-    """Return the windows for calibration and evaluation that a measurement asks for."""
-    if kind == RANK:
-        return protocol.calibration_windows, protocol.evaluation_windows
-    return protocol.strict_calibration_windows(model.width), protocol.strict_evaluation_windows
-
-
-def cost(kind: str, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
-    """Estimate a measurement of a model whose width and size are known."""
-    d, groups, b = float(model.width), protocol.groups, model.n_blocks
-    calibration, evaluation = windows(kind, model, protocol)
-    tokens = (calibration + evaluation) * protocol.window
-    in_blocks = max(model.parameters - model.vocabulary * model.width, 0)
-    forward = 2.0 * in_blocks * tokens / rates.product
-    scoring = {RANK: 3, AFFINE: 1}[kind] * 2 * d**2 * evaluation * protocol.window
-    moments = b * (3 * 2 * d**2 * tokens + scoring) / rates.product64
-    if kind == RANK:
-        fits, eigen = 2 * (groups + 1), 2 * (groups + 1)
-        products = fits * (d**3 / 3 + 4 * 2 * d**3 / 2)
+def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
+    """Estimate a measurement of a model whose width and size are known; for claim 1 without the sweep that keeps streams."""
+    counts = layouts.plan(measurement.layout, protocol, model.width)["count"]
+    windows = tuple(counts[split] for split in measurement.needs())
+    cost = _Counter(model, protocol, bytes_a_weight, rates)
+    if measurement in (RANK, AFFINE):
+        cost.linearity(measurement is RANK, counts[CALIBRATION], counts[EVALUATION])
+    elif measurement is SPECTRA:
+        cost.solve(eigen=0.8 * model.n_blocks)
+    elif measurement in SUBSPACES:
+        cost.predictive(len(measurement.rungs), measurement.layout == STRICT)
     else:
-        fits, eigen = groups + 2, 2 * protocol.folds
-        products = fits * (d**3 / 3 + 2 * 2 * d**3) + eigen * 6 * 2 * d**3
-    solves = b * (eigen * d**3 / rates.eigen + products / rates.product64)
-    # Moments of every group, of the scored rows and, for cross-validation, of every fold; and what each solve works on.
-    matrices = 3 * (groups + 1) + 3 * protocol.folds * (kind == AFFINE) + 12 * min(rates.cores, 2)
-    held = (model.parameters + tokens * d) * bytes_a_weight + matrices * d**2 * _FLOAT64
-    return Cost((calibration, evaluation), tokens, forward + moments + solves, _PROCESS + held)
+        cost.interventions(measurement, counts)
+    return Cost(windows, sum(windows) * protocol.window, cost.seconds, cost.memory)
+
+
+def streams(layout: str, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
+    """Estimate the sweep over a layout's windows that keeps streams."""
+    counts = layouts.plan(layout, protocol, model.width)["count"]
+    windows, kept = tuple(counts.values()), protocol.variance.boundaries + 2 if layout == PAPER else 2
+    cost = _Counter(model, protocol, bytes_a_weight, rates)
+    tokens = sum(windows) * protocol.window
+    cost.forward(sum(windows), 1.0, head=False)
+    cost.products(model.n_blocks * 2 * model.width**2 * counts[CALIBRATION] * protocol.window * (layout == PAPER))
+    return Cost(windows, tokens, cost.seconds, cost.memory + kept * tokens * model.width * bytes_a_weight)
+
+
+class _Counter:
+    """Adds up seconds; ``memory`` is the process, the weights and two streams, and grows with what is held."""
+
+    def __init__(self, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> None:
+        self._model, self._protocol, self._rates, self.seconds = model, protocol, rates, 0.0
+        self._d, self._tokens = float(model.width), protocol.window
+        self.memory = _PROCESS + float(model.parameters) * bytes_a_weight
+
+    def forward(self, windows: float, blocks: float, head: bool = True) -> None:
+        """Run windows through a share of the blocks, and the head."""
+        embedding = self._model.vocabulary * self._d
+        weights = blocks * max(self._model.parameters - embedding, 0) + head * _HEAD * embedding
+        self.seconds += 2 * weights * windows * self._tokens / self._rates.product
+
+    def products(self, operations: float) -> None:
+        """Multiply in float64."""
+        self.seconds += operations / self._rates.product64
+
+    def solve(self, eigen: float = 0.0, products: float = 0.0) -> None:
+        """Find so many sets of eigenvectors, and make so many products of matrices, of size d."""
+        self.seconds += eigen * self._d**3 / self._rates.eigen + products * 2 * self._d**3 / self._rates.product64
+
+    def hold(self, matrices: float) -> None:
+        """Hold so many matrices of size d in float64."""
+        self.memory += matrices * self._d**2 * _FLOAT64
+
+    def linearity(self, by_rank: bool, calibration: int, evaluation: int) -> None:
+        """Moments, maps and refits of every block."""
+        p, d, b = self._protocol, self._d, self._model.n_blocks
+        tokens = (calibration + evaluation) * p.window
+        self.forward(calibration + evaluation, 1.0, head=False)
+        self.products(b * (3 * 2 * d**2 * tokens + (3 if by_rank else 1) * 2 * d**2 * evaluation * p.window))
+        if by_rank:
+            fits = 2 * (p.groups + 1)
+            self.solve(b * fits, b * fits * (1 / 6 + 2))
+        else:
+            self.solve(b * 2 * p.folds, b * ((p.groups + 2) * (1 / 6 + 2) + 2 * p.folds * 6))
+        # Moments of every group, of the scored rows and, for cross-validation, of every fold; and what each solve works on.
+        self.hold(3 * (p.groups + 1) + 3 * p.folds * (not by_rank) + 12 * min(self._rates.cores, 2))
+
+    def predictive(self, rungs: int, strict: bool) -> None:
+        """Canonical correlations and regressions, refitted without each group: two bases and four directions each."""
+        p, fits = self._protocol, self._protocol.groups + 4
+        sides = 1 if strict else min(rungs, 2)  # paper and held-out share theirs.
+        counts = layouts.plan(STRICT if strict else PAPER, p, self._model.width)["count"]
+        self.products(sides * 3 * 2 * self._d**2 * (counts[CALIBRATION] + counts[EVALUATION]) * p.window)
+        self.solve(sides * (6 * fits + p.evaluation_windows + 2 * p.folds * strict), sides * fits * 12)
+        self.hold(3 * (p.groups + (1 if strict else p.evaluation_windows)) + 24 * min(self._rates.cores, 2))
+
+    def interventions(self, measurement: Measurement, counts: dict[str, int]) -> None:
+        """Variants, each run from where it acts."""
+        p, v, b, rungs = self._protocol, self._protocol.variance, self._model.n_blocks, len(measurement.rungs)
+        scored, strict = p.evaluation_windows, measurement.layout == STRICT
+        upper = 1 - (v.mid(b) + 1) / b
+        chosen = len(v.chosen(self._model.width))
+        if measurement in PROJECTION:
+            start = upper if strict else 1 - (v.range(b)[0] + 1) / b
+            whole = 1 + 3 * len(v.curve) + (2 * v.noise_seeds + 1) * strict
+            again = p.groups * (1 + strict) / v.refit_stride
+            self.forward(rungs * (whole + again) * scored, start)
+            self.solve(rungs * (p.groups + 4) * (1 if strict else len(v.range(b))))
+            self.hold(p.groups * (2 if strict else 4))
+        elif measurement in ABLATION:
+            self.forward(rungs * chosen * scored, upper)
+        elif measurement in SENSITIVITY:
+            self.forward((1 + rungs) * 2 * chosen * scored, upper)
+        else:
+            self.forward(rungs * (1 + v.null_subspaces * strict) * (counts[CALIBRATION] + scored), upper, head=False)

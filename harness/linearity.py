@@ -88,6 +88,11 @@ def stack(blocks: list[dict[str, Array]]) -> Linearity:
     return Linearity({name: np.stack([np.asarray(b[name], dtype=np.float64) for b in blocks], axis=-1) for name in Linearity.NAMES})
 
 
+def flattened(found: Mapping[str, Linearity]) -> dict[str, Array]:
+    """Return the arrays of all rungs, named ``rung/name``."""
+    return {f"{rung}/{name}": array for rung, linearity in found.items() for name, array in linearity.arrays.items()}
+
+
 def share(error: float, energy: float) -> float:
     """R² = 1 − error/energy; NaN when there is no energy to explain."""
     return 1 - error / energy if energy > 0 else float("nan")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,77 @@ RUNGS: dict[str, Rung] = {
 
 
 @dataclass(frozen=True)
+class VarianceProtocol:
+    """Sizes and rules of claim 1: at *mid*, the output of block B/2 − 1, unless said otherwise.
+
+    ``share``: variance that the projection keeps. ``boundaries``: how many are projected at once on ``paper``. ``curve``, ``gain``,
+    ``overlap``: divisors of d that give k. ``noise_seeds``: draws of the noise that a projection is compared with.
+    ``refit_stride``: refits of a projection are scored on every so-manieth evaluation window. ``directions``: PCs, evenly spaced in
+    rank, that are ablated and pushed along one by one (all of them up to ``all_up_to`` dimensions). ``push``: norm of the vector added,
+    over the median norm of typical tokens. ``nulls``: random subspaces beside the overlap. ``ablated``: most PCs ablated together;
+    their effect on the logits is sketched by ``sketch`` Gaussian directions, of which ``sketch_kept`` PCs are kept, and compared with
+    ``null_subspaces`` random subspaces. ``least_self_overlap``, ``least_r2``: below them a figure of predictive directions is not judged.
+    """
+
+    share: float = 0.90
+    boundaries: int = 6
+    curve: tuple[int, ...] = (96, 12, 3)
+    gain: tuple[int, ...] = (96, 32, 12, 6)
+    overlap: int = 32
+    overlap_fewest: int = 8
+    ridge_factors: tuple[float, ...] = (0.01, 1.0, 100.0)
+    nulls: int = 100
+    least_self_overlap: float = 0.5
+    least_r2: float = 0.02
+    noise_seeds: int = 8
+    refit_stride: int = 4
+    directions: int = 128
+    all_up_to: int = 256
+    push: float = 0.05
+    ablated: int = 32
+    sketch: int = 256
+    sketch_kept: int = 32
+    null_subspaces: int = 20
+
+    def quickened(self) -> VarianceProtocol:
+        """Return quarter sizes of whatever is repeated."""
+        return replace(
+            self,
+            noise_seeds=self.noise_seeds // 4,
+            refit_stride=1,
+            directions=self.directions // 4,
+            all_up_to=self.all_up_to // 4,
+            null_subspaces=self.null_subspaces // 4,
+        )
+
+    def mid(self, blocks: int) -> int:
+        """Return the block whose output is mid: B/2 − 1."""
+        return blocks // 2 - 1
+
+    def range(self, blocks: int) -> list[int]:
+        """Return the blocks whose outputs are projected together: evenly spaced over B/4 … min(2B/3, B − 2), equal ones merged."""
+        first, last = blocks // 4, min(2 * blocks // 3, blocks - 2)
+        if last < first:
+            return []
+        steps = self.boundaries - 1
+        return sorted({first + (2 * (last - first) * i + steps) // (2 * steps) for i in range(self.boundaries)})
+
+    def overlap_rank(self, width: int) -> int:
+        """K = max(8, round(d/32)), at most d/2: 18 for d = 576, 128 for d = 4,096."""
+        return min(max(self.overlap_fewest, round(width / self.overlap)), max(width // 2, 1))
+
+    def ranks(self, width: int, divisors: tuple[int, ...]) -> list[int]:
+        """Return d over each divisor, at least 1, ascending, without duplicates."""
+        return sorted({max(1, width // divisor) for divisor in divisors})
+
+    def chosen(self, width: int) -> list[int]:
+        """Return the ranks of the PCs that are looked at one by one, from 0: evenly spaced, ends included."""
+        if width <= self.all_up_to or width <= self.directions:
+            return list(range(width))
+        return [(width - 1) * i // (self.directions - 1) for i in range(self.directions)]
+
+
+@dataclass(frozen=True)
 class Protocol:
     """Sizes and rules of all rungs (arXiv:2604.20682, set-up, and Eq. 2).
 
@@ -64,6 +136,7 @@ class Protocol:
     half_sample_change: float = 0.05
     folds: int = 8
     grid: tuple[float, float, float] = (-8.0, 2.0, 0.5)
+    variance: VarianceProtocol = VarianceProtocol()
     seed: int = 0
     quick: bool = False
 
@@ -77,6 +150,7 @@ class Protocol:
             strict_evaluation_windows=self.strict_evaluation_windows // 4,
             fewest_tokens_per_width=self.fewest_tokens_per_width // 4,
             groups=self.groups // 2,
+            variance=self.variance.quickened(),
             quick=True,
         )
 
@@ -89,6 +163,14 @@ class Protocol:
         first, last, step = self.grid
         return [10 ** (first + step * i) for i in range(round((last - first) / step) + 1)]
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the fields, for reports and keys."""
-        return {**asdict(self), "grid": list(self.grid)}
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them, for reports and keys."""
+        fields: dict[str, Any] = _as_json(asdict(self))
+        return fields
+
+
+def _as_json(value: Any) -> Any:
+    """Turn tuples into lists, at any depth."""
+    if isinstance(value, dict):
+        return {name: _as_json(part) for name, part in value.items()}
+    return [_as_json(part) for part in value] if isinstance(value, tuple) else value

@@ -10,15 +10,23 @@ from torch import Tensor
 
 from harness import ridge
 from harness.concurrency import in_parallel
-from harness.linearity import CALIBRATION, Linearity, contiguous_groups, scored_without, share, stack, unstack
+from harness.linearity import CALIBRATION, EVALUATION, Linearity, contiguous_groups, flattened, scored_without, share, stack, unstack
+from harness.measurement import Work
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
 from harness.statistics import Array
-from harness.sweep import moment_device
+from harness.sweep import moment_device, sweep
 from harness.typical import typical
 
 RUNGS = ("paper", "held-out", "typical")
+
+
+def measure(work: Work) -> dict[str, Array]:
+    """Measure all three rungs, taking up an interrupted sweep where it was."""
+    visitor = RankLinearity(len(work.ids[CALIBRATION]), len(work.ids[EVALUATION]), work.width, work.protocol, work.subject.device)
+    sweep(work.anatomy, work.ids, [visitor], work.subject.device, work.progress, work.bookmark)
+    return flattened(visitor.result())
 
 
 class RankLinearity:

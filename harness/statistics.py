@@ -13,13 +13,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with a two-sided confidence interval; ``level`` in (0, 1); ``half`` is t·SE, before the limits are clipped."""
+    """A figure with a two-sided confidence interval; ``level`` in (0, 1); ``raw`` are the limits before they are clipped."""
 
     value: float
     low: float
     high: float
     level: float
-    half: float
+    raw: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Figure:
     ``value``: scalar or ``(m,)``. ``fit``: ``(G, …)``, one row for each group of calibration windows left out and the
     estimator refitted. ``score``: ``(W, …)``, one row for each evaluation window left out of the score. A figure
     that is fitted and scored on the same rows has ``fit`` alone. ``half``: the figure fitted anew on half the calibration windows.
+    ``origin``: where a ratio has its zero (0; −1 for a ratio minus 1), None for anything else: intervals of ratios are taken on
+    the log scale, unless the ratio or a replicate is not above zero, where there is no logarithm.
 
     A smooth function of figures is again a figure: ``r2.map(f)`` applies f to the value and to every replicate, so that
     the interval of a Spearman correlation over blocks knows how the blocks move together.
@@ -38,14 +40,15 @@ class Figure:
     fit: Array | None = None
     score: Array | None = None
     half: Array | float | None = None
+    origin: float | None = None
 
-    def map(self, function: Callable[[Array], float]) -> Figure:
-        """Return the figure f(value), each replicate mapped likewise."""
+    def map(self, function: Callable[[Array], float], origin: float | None = None) -> Figure:
+        """Return the figure f(value), each replicate mapped likewise; ``origin`` when f is a ratio."""
         fit, score = (
             None if rows is None else np.array([function(row) for row in rows], dtype=np.float64) for rows in (self.fit, self.score)
         )
         half = None if self.half is None else float(function(np.asarray(self.half)))
-        return Figure(float(function(np.asarray(self.value))), fit, score, half)
+        return Figure(float(function(np.asarray(self.value))), fit, score, half, origin)
 
     def at(self, index: int) -> Figure:
         """Return one component of a vector of figures."""
@@ -57,15 +60,41 @@ class Figure:
         The two sources are independent (calibration and evaluation text do not overlap), so their variances add.
         ``inside`` is the range the figure cannot leave (−1 … 1 for a correlation); the limits are clipped to it.
         """
-        from scipy.stats import t
-
         parts = [rows for rows in (self.fit, self.score) if rows is not None]
         if not parts:
             raise ValueError("a figure without replicates has no interval")
-        error = float(np.sqrt(sum(jackknife_error(rows) ** 2 for rows in parts)))
-        half = float(t.ppf((1 + level) / 2, min(len(rows) for rows in parts) - 1)) * error
-        value = float(self.value)
-        return Interval(value, max(value - half, min(inside[0], value)), min(value + half, max(inside[1], value)), level, half)
+        value, freedom, zero = float(self.value), min(len(rows) for rows in parts) - 1, self._zero()
+        if zero is None:
+            half = _quantile(level, freedom) * _error(parts)
+            raw = value - half, value + half
+        else:
+            half = _quantile(level, freedom) * _error([np.log(rows - zero) for rows in parts])
+            raw = zero + (value - zero) * float(np.exp(-half)), zero + (value - zero) * float(np.exp(half))
+        return Interval(value, max(raw[0], min(inside[0], value)), min(raw[1], max(inside[1], value)), level, raw)
+
+    def change_on_half(self) -> float | None:
+        """How far the figure moves when it is fitted on half the calibration windows, of a ratio its logarithm; None where it was not."""
+        if self.half is None:
+            return None
+        value, half, zero = float(self.value), float(self.half), self._zero()
+        if zero is None:
+            return abs(half - value)
+        return abs(float(np.log((half - zero) / (value - zero)))) if half > zero else np.inf
+
+    def _zero(self) -> float | None:
+        """Where the log scale starts, or None when the figure is no ratio or is not positive throughout."""
+        parts = [np.atleast_1d(np.asarray(rows)) for rows in (self.value, self.fit, self.score) if rows is not None]
+        return self.origin if self.origin is not None and all((rows > self.origin).all() for rows in parts) else None
+
+
+def _quantile(level: float, freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, freedom))
+
+
+def _error(parts: list[Array]) -> float:
+    return float(np.sqrt(sum(jackknife_error(rows) ** 2 for rows in parts)))
 
 
 def jackknife_error(replicates: Array) -> float:
@@ -82,9 +111,7 @@ def spearman_with_depth(values: Array) -> float:
 
     NaN when the values are all equal (no order).
     """
-    from scipy.stats import spearmanr
-
-    return np.nan if np.ptp(values) == 0 else float(spearmanr(np.arange(len(values)), values).statistic)
+    return spearman(np.arange(len(values), dtype=np.float64), values)
 
 
 def kendall_with_depth(values: Array) -> float:
@@ -92,3 +119,26 @@ def kendall_with_depth(values: Array) -> float:
     from scipy.stats import kendalltau
 
     return np.nan if np.ptp(values) == 0 else float(kendalltau(np.arange(len(values)), values).statistic)
+
+
+def spearman(a: Array, b: Array) -> float:
+    """Spearman's ρ of two lists of equal length; NaN when either is all equal."""
+    from scipy.stats import spearmanr
+
+    return np.nan if np.ptp(a) == 0 or np.ptp(b) == 0 else float(spearmanr(a, b).statistic)
+
+
+def gini(values: Array) -> float:
+    """Gini coefficient of n values ≥ 0: Σ_ij |v_i − v_j| / (2 n² v̄); 0 when all are equal, (n − 1)/n when one holds everything.
+
+    NaN when their sum is not above zero.
+    """
+    ascending, n = np.sort(values), len(values)
+    total = ascending.sum()
+    return float(((2 * np.arange(1, n + 1) - n - 1) * ascending).sum() / (n * total)) if total > 0 else np.nan
+
+
+def without_each(values: Array) -> Array:
+    """Means with each entry of the last axis left out in turn: ``(…, n)`` to ``(…, n)``; of one entry, NaN."""
+    n = values.shape[-1]
+    return (values.sum(-1, keepdims=True) - values) / (n - 1) if n > 1 else np.full_like(values, np.nan)

@@ -81,7 +81,7 @@ def sweep(
     for split, start in batches:
         ids = torch.from_numpy(windows[split][start : start + BATCH]).to(device)
         streams[split, start], calls[split, start] = anatomy.enter(ids)
-        _check_finite(streams[split, start], "the embedding")
+        check_finite(streams[split, start], "the embedding")
     total, first = len(anatomy.blocks), 0
     if bookmark:
         first = bookmark.load(lambda block, state: _take_up(block, total, state, streams, visitors))
@@ -90,7 +90,7 @@ def sweep(
             for key in (k for k in batches if k[0] == split):
                 before = streams[key]
                 after = anatomy.run(block, before, calls[key][block])
-                _check_finite(after, f"block {block}")
+                check_finite(after, f"block {block}")
                 for visitor in visitors:
                     visitor.see(split, key[1], before, after)
                 streams[key] = after
@@ -135,7 +135,8 @@ def _take_up(block: int, total: int, state: State, streams: dict[tuple[str, int]
     streams.update(kept)
 
 
-def _check_finite(stream: Tensor, where: str) -> None:
+def check_finite(stream: Tensor, where: str) -> None:
+    """Raise MeasurementError when a stream is not finite, saying where it comes from."""
     if not bool(torch.isfinite(stream).all()):
         raise MeasurementError(
             f"{where} yields NaN or infinity ({stream.dtype} weights: damaged, or out of this type's range; try --dtype float32)"

@@ -31,8 +31,9 @@ def judge(
     caveats: tuple[str, ...],
     note: str | None,
     lab: Sizes,
+    absent: str = "no figure: the block adds nothing, or all values are equal",
 ) -> Row:
-    """Judge a figure against its cell's bound.
+    """Judge a figure against its cell's bound; ``absent`` says why there is none when it is NaN.
 
     Only judged rungs and whole sizes carry verdicts; on the others the row is MEASURED. On ``strict`` a figure that changes by more than
     0.05 when it is fitted on half the calibration windows is doubtful, and a doubtful figure is INCONCLUSIVE whatever its interval.
@@ -41,13 +42,13 @@ def judge(
     core = predicate.is_core(cell.rung, cell.block, n_blocks)
     value = float(figure.value)
     if math.isnan(value):
-        why = "no figure: the block adds nothing, or all values are equal"
-        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=why, quick=quick)
-    if figure.half is not None and not abs(float(figure.half) - value) <= lab.protocol.half_sample_change:
-        doubts = (
-            *doubts,
-            f"fitted on half the calibration windows it is {float(figure.half):.3f}, a change above {lab.protocol.half_sample_change}",
-        )
+        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=absent, quick=quick)
+    if figure.fit is None and figure.score is None:  # A count, say: the jackknife needs a smooth figure.
+        return Row(cell, Verdict.MEASURED, predicate.unit, core, value, caveats=caveats, reason=note, quick=quick)
+    change, most = figure.change_on_half(), lab.protocol.half_sample_change
+    if change is not None and not change <= most:
+        scale = "" if figure.origin is None else " on the log scale"
+        doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         why = "no interval: with some group or window left out there is nothing to explain"
@@ -79,12 +80,11 @@ def judge(
 
 def _more_windows(bound: Bound, interval: Interval, figure: Figure, sizes: dict[str, int]) -> str:
     """Say about how many windows would decide, a standard error falling with the root of their number and the figure staying."""
-    factor = bound.narrowing(interval.value, interval.value - interval.half, interval.value + interval.half)
+    factor = bound.narrowing(interval.value, *interval.raw)
     if factor is None:
         return "the figure itself lies between the bounds: more windows will not decide"
     times = 1 / factor**2
-    parts = {CALIBRATION: figure.fit, EVALUATION: figure.score}
-    more = [
-        f"{math.ceil(sizes[split] * times):,} windows for {split}, not {sizes[split]}" for split, rows in parts.items() if rows is not None
-    ]
+    counts = {CALIBRATION: sizes[CALIBRATION]} if figure.fit is not None else {}
+    counts |= {EVALUATION: len(figure.score)} if figure.score is not None else {}
+    more = [f"{math.ceil(count * times):,} windows for {split}, not {count}" for split, count in counts.items()]
     return f"about {' and '.join(more)}, would decide if the figure stayed"

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from claims import CLAIMS, Bound, Claim, Predicate, Verdict
 from claims.claim import Measures
 from claims.declared import all_predicates
+from harness.errors import LongWorkError
 from harness.protocol import RUNGS
 
 SCHEMA = 1
 
 _NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no measurement of it", "selected, but the session ended early"
-UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED)
+UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, LongWorkError.REASON)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
 
 
@@ -177,7 +178,7 @@ def ladder(predicate: Predicate, rows: Iterable[Row], n_blocks: int) -> str | No
     moves = []
     for (before, was), (after, now) in itertools.pairwise(steps):
         if now is not was:
-            controls = " or ".join(RUNGS[order[i]].control for i in range(before + 1, after + 1))
+            controls = " or ".join(predicate.control(order[i]) for i in range(before + 1, after + 1))
             moves.append(f"{controls} ({order[after]}) makes it {now.word}")
     first, last = order[steps[0][0]], order[steps[-1][0]]
     if not moves:
@@ -260,6 +261,9 @@ class Ledger:
             return 6
         if self.selected - {cell.ident for cell in self.rows}:
             return 1 if falsified_fails and Verdict.FALSIFIED in verdicts else 6
-        if Verdict.UNTESTED in verdicts:
+        unrun = [row for row in self.rows.values() if row.verdict is Verdict.UNTESTED]
+        if any(row.reason not in UNRUN for row in unrun):
             return 4
+        if len(unrun) == len(self.rows):
+            return 5
         return int(falsified_fails and Verdict.FALSIFIED in verdicts)

@@ -57,6 +57,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
     },
     "--quick": {"action": "store_true", "help": "quarter sizes: a look in a minute or two; everything is MEASURED, nothing judged"},
+    "--long": {
+        "action": "store_true",
+        "help": "also what takes very long on a CPU (claim 1's pushes along directions and ablations off strict: hours on two cores); "
+        "on a GPU it runs anyway, and what is stored is shown anyway",
+    },
     "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
     "--verdicts": {

@@ -14,8 +14,8 @@ from fixtures.described import from_config
 from fixtures.hub_trouble import unreachable
 from fixtures.naming import printable, readable_size
 from harness import estimate
-from harness.errors import SubjectError, TextError
-from harness.laboratory import MEASURES
+from harness.errors import LongWorkError, SubjectError, TextError
+from harness.measurement import LAYOUTS, Measurement, on
 from reports.ledger import Cell, claim_of
 from reports.model_list import is_here, where
 from reports.plugin import CELL
@@ -34,6 +34,14 @@ class _Part:
     seconds: float = 0.0
     memory: float = 0.0
     downloads: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, cost: estimate.Cost) -> None:
+        """Add a measurement."""
+        self.lines.append(
+            f"  {name}: {' + '.join(map(str, cost.windows))} windows, {cost.tokens:,} tokens; "
+            f"about {_duration(cost.seconds)}, {readable_size(int(cost.memory))} of memory"
+        )
+        self.seconds, self.memory = self.seconds + cost.seconds, max(self.memory, cost.memory)
 
 
 class Planner:
@@ -62,12 +70,13 @@ class Planner:
         rates = estimate.probe(device, size)
         speed = f"{rates.product / 1e9:,.0f} GFLOP/s in {'float32' if size == 4 else 'bfloat16'}, {rates.product64 / 1e9:,.0f} in float64"
         bench = self._make_bench()
+        long = bench.long or device != "cpu"
         parts = []
         for model in self._subjects.models:
             for corpus, why in self._subjects.corpora:
                 mine = [cell for cell in cells if (cell.model, cell.corpus) == (model.name, corpus.name)]
                 if mine:
-                    parts.append(_plan(bench, model, corpus, why, mine, size, rates))
+                    parts.append(_plan(bench, model, corpus, why, mine, size, rates, long))
         self._refused = any(part.refused for part in parts)
         downloads: dict[str, int] = {}
         for part in parts:
@@ -92,8 +101,8 @@ class Planner:
         ]
 
 
-def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: estimate.Rates) -> _Part:
-    """Plan one model on one corpus; ``size``: bytes of a weight in memory."""
+def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: estimate.Rates, long: bool) -> _Part:
+    """Plan one model on one corpus; ``size``: bytes of a weight in memory, ``long``: whether long work is done."""
     part, model = _Part(), _completed(model)
     count = Counter(claim_of(cell.claim).label for cell in cells)
     part.lines = [f"{model.name} · {model.about}"]
@@ -103,19 +112,23 @@ def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell
         part.lines.append(f"  ERROR: {printable(error)}")
         return replace(part, refused=True, downloads={})
     part.lines.append(f"  cells: {', '.join(f'{n} of {label}' for label, n in count.items())}")
-    rungs = {cell.rung for cell in cells}
-    for kind in (kind for kind, of in MEASURES.items() if rungs & set(of)):
-        if _is_stored(bench, model, corpus, kind):
-            part.lines.append(f"  {kind}: in the store, nothing to measure")
+    asked = [claim_of(cell.claim).named(cell.predicate) for cell in cells]
+    needed = {on(p.measured_by, cell.rung): None for p, cell in zip(asked, cells, strict=True) if not p.inapplicable(model.n_blocks)}
+    missing = []
+    for measurement in needed:
+        if _is_stored(bench, model, corpus, measurement):
+            part.lines.append(f"  {measurement.name}: in the store, nothing to measure")
+        elif measurement.long and not long:
+            part.lines.append(f"  {measurement.name}: {LongWorkError.REASON}")
         elif not model.width or not model.parameters:
-            part.lines.append(f"  {kind}: to be measured; how long is not known: give the model's width and parameters")
+            part.lines.append(f"  {measurement.name}: to be measured; how long is not known: give the model's width and parameters")
         else:
-            cost = estimate.cost(kind, model, bench.protocol, size, rates)
-            part.lines.append(
-                f"  {kind}: {cost.windows[0]} + {cost.windows[1]} windows, {cost.tokens:,} tokens; "
-                f"about {_duration(cost.seconds)}, {readable_size(int(cost.memory))} of memory"
-            )
-            part.seconds, part.memory = part.seconds + cost.seconds, max(part.memory, cost.memory)
+            missing.append(measurement)
+    for layout in LAYOUTS:
+        if any(measurement.layout == layout and measurement.keeps for measurement in missing):
+            part.add(f"streams, {layout} windows", estimate.streams(layout, model, bench.protocol, size, rates))
+    for measurement in missing:
+        part.add(measurement.name, estimate.cost(measurement, model, bench.protocol, size, rates))
     return part
 
 
@@ -178,12 +191,12 @@ def _text(corpus: Corpus, part: _Part) -> str:
     return f"{corpus.name}, {corpus.edition}, a download of about {readable_size(wikitext.SIZE)}"
 
 
-def _is_stored(bench: Bench, model: Model, corpus: Corpus, kind: str) -> bool:
+def _is_stored(bench: Bench, model: Model, corpus: Corpus, measurement: Measurement) -> bool:
     """Whether a measurement is in the store, as far as can be told without loading or fetching."""
     if not is_here(model) or (corpus.name == "wikitext-2" and not wikitext.cached()):
         return False
     try:
-        return bench.facts(model) is not None and bench.laboratory(model, corpus).is_stored(kind)
+        return bench.facts(model) is not None and bench.laboratory(model, corpus).is_stored(measurement)
     except (ModelError, CorpusError, SubjectError, TextError, OSError):
         return False
 

@@ -21,7 +21,7 @@ from claims.verdicts import Verdict
 from fixtures.errors import CorpusError, ModelError
 from fixtures.models import Model
 from fixtures.naming import printable
-from harness.errors import MeasurementError, SubjectError, TextError
+from harness.errors import LongWorkError, MeasurementError, SubjectError, TextError
 from harness.statistics import Figure
 from reports import console, judgement, report_file
 from reports.ledger import Cell, Ledger, Row, claim_of
@@ -31,9 +31,11 @@ ROW = pytest.StashKey[Row]()
 LEDGER = pytest.StashKey[Ledger]()
 Facts = dict[str, Any]
 FACTS = pytest.StashKey[Facts]()
+EVIDENCE = pytest.StashKey[Facts]()
 DESCRIBE = pytest.StashKey[Callable[[], Facts]]()
 
 _EXPECTED = (ModelError, CorpusError, SubjectError, MeasurementError)
+_UNTESTED = (TextError, LongWorkError)
 
 
 class Judge:
@@ -42,15 +44,28 @@ class Judge:
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
 
-    def __call__(self, figure: Figure, *, doubts: tuple[str, ...] = (), caveats: tuple[str, ...] = (), note: str | None = None) -> None:
+    def __call__(
+        self,
+        figure: Figure,
+        *,
+        doubts: tuple[str, ...] = (),
+        caveats: tuple[str, ...] = (),
+        note: str | None = None,
+        absent: str = "no figure: the block adds nothing, or all values are equal",
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
         """Record a figure. FALSIFIED fails the test, INCONCLUSIVE and NOT APPLICABLE skip it, HOLDS and MEASURED pass.
 
-        ``doubts`` are caveats that keep a figure from being judged; ``note`` says what it rests on.
+        ``doubts`` are caveats that keep a figure from being judged; ``note`` says what it rests on, ``absent`` why there is none;
+        ``evidence`` goes into the report, where it is drawn.
         """
         item = self._item
         cell, measures, model = item.stash[CELL]
-        row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, item.funcargs["lab"])  # type: ignore[attr-defined]
+        lab = item.funcargs["lab"]  # type: ignore[attr-defined]
+        row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, lab, absent)
         item.stash[ROW] = row
+        if evidence:
+            item.stash[EVIDENCE] = {f"{cell.model}/{cell.corpus}": {f"{cell.predicate}/{cell.rung}": evidence}}
         if row.verdict is Verdict.FALSIFIED:
             pytest.fail(row.message(), pytrace=False)
         if row.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
@@ -85,7 +100,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if error is not None and ROW not in item.stash:
         row = _failure(item, error)
         item.stash[ROW] = row
-        if isinstance(error, (*_EXPECTED, TextError)):
+        if isinstance(error, (*_EXPECTED, *_UNTESTED)):
             report.longrepr = row.message()
     if isinstance(report.longrepr, tuple):
         report.longrepr = (*item.location[:1], item.location[1] or 0, report.longrepr[2])  # The claim's file, not that of the judge.
@@ -93,7 +108,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         carried: Any = report
         carried.claim_row = item.stash[ROW].as_json()
         describe = item.stash.get(DESCRIBE, None)
-        carried.claim_facts = describe() if describe else {}
+        carried.claim_facts = {**(describe() if describe else {}), "evidence": item.stash.get(EVIDENCE, {})}
     return report
 
 
@@ -101,10 +116,10 @@ def _failure(item: pytest.Item, error: BaseException) -> Row:
     cell, measures, model = item.stash[CELL]
     core = measures.predicate.is_core(cell.rung, cell.block, model.n_blocks)
     first = next(iter(str(error).strip().splitlines()), "")
-    foreseen = isinstance(error, (*_EXPECTED, TextError))
+    foreseen = isinstance(error, (*_EXPECTED, *_UNTESTED))
     reason = printable(first if foreseen else f"{type(error).__name__}: {first}")
-    # Text that is too short is bad input: nothing was measured, and nothing failed.
-    verdict = Verdict.UNTESTED if isinstance(error, TextError) else Verdict.ERROR
+    # Text that is too short is bad input, long work was not asked for: nothing was measured, and nothing failed.
+    verdict = Verdict.UNTESTED if isinstance(error, _UNTESTED) else Verdict.ERROR
     return Row(cell, verdict, measures.predicate.unit, core, reason=reason, quick=item.config.stash[LEDGER].quick)
 
 

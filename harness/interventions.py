@@ -1,0 +1,151 @@
+"""Interventions on the residual stream, as values: what is changed at a block's output, at which positions.
+
+An intervention belongs to a fixed list of windows: positions are marked for each of them, and noise is drawn for each, so that the
+result does not depend on how windows are batched. It is applied to a stream that is at hand (:mod:`harness.branches`) or inside the
+model's own forward (:func:`intervened`), with equal effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.anatomy import Anatomy
+from harness.sweep import moment_device
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention(ABC):
+    """A change of h_{b+1}, the output of ``block``; ``positions (windows, tokens) bool`` marks where, None everywhere.
+
+    What is not marked keeps its value bit for bit. Arithmetic is in float64 where the device has it: in float32 a massive activation
+    would lose the digits of everything that is projected beside it.
+    """
+
+    block: int
+    positions: Tensor | None
+
+    @abstractmethod
+    def _changed(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        """Map h ``(rows, tokens, d) float64`` to its changed value, as if everywhere were marked."""
+
+    def apply(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        """Return the changed stream ``(rows, tokens, d)`` in its own type; row i belongs to window ``windows[i]``."""
+        if len(windows) != len(hidden):
+            raise ValueError(f"{len(hidden)} rows of the stream, {len(windows)} windows named")
+        device = moment_device(hidden.device)
+        changed = self._changed(hidden.to(device, torch.float64), windows).to(hidden.device, hidden.dtype)
+        if self.positions is None:
+            return changed
+        marked = self.positions[list(windows)].to(hidden.device)
+        if marked.shape != hidden.shape[:2]:
+            raise ValueError(f"positions are marked for {tuple(marked.shape)}, the stream has {tuple(hidden.shape[:2])} windows and tokens")
+        return torch.where(marked[..., None], changed, hidden)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over the kind of intervention and all it consists of: equal keys, equal effects."""
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, Tensor):
+                array = value.detach().cpu().contiguous()
+                digest.update(f"\0{part.name}\0{array.dtype}\0{tuple(array.shape)}\0".encode())
+                digest.update(array.view(torch.uint8).numpy().tobytes() if array.numel() else b"")
+            else:
+                digest.update(f"\0{part.name}\0{value!r}".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Projected(Intervention):
+    """h ↦ μ + P Rᵀ(h − μ): ``mean`` μ ``(d)``, ``write`` P and ``read`` R ``(d, k)`` float64.
+
+    Orthogonal onto an orthonormal basis: P = R = basis. Oblique onto the scores W of predictive directions: R = W,
+    P = ΣW(WᵀΣW)⁻¹, which keeps the scores and takes the rest at its expectation given them.
+    """
+
+    mean: Tensor
+    write: Tensor
+    read: Tensor
+
+    def _changed(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        return self.mean + ((hidden - self.mean) @ self.read) @ self.write.T
+
+
+@dataclass(frozen=True, eq=False)
+class MeanAblated(Intervention):
+    """h ↦ h − U Uᵀ(h − μ): the scores on ``basis`` U ``(d, k)``, orthonormal, take their mean."""
+
+    mean: Tensor
+    basis: Tensor
+
+    def _changed(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        return hidden - ((hidden - self.mean) @ self.basis) @ self.basis.T
+
+
+@dataclass(frozen=True, eq=False)
+class Noised(Intervention):
+    """h ↦ h + F z, z ~ N(0, I): ``factor`` F ``(d, r)`` float64. The draw depends on seed, window and position alone."""
+
+    factor: Tensor
+    seed: int
+
+    def _changed(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        shape = (hidden.shape[1], self.factor.shape[1])
+        return hidden + torch.stack([self._draw(window, shape) for window in windows]).to(self.factor.device) @ self.factor.T
+
+    def _draw(self, window: int, shape: tuple[int, int]) -> Tensor:
+        # Drawn on the host: generators of devices differ.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + window)
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Added(Intervention):
+    """h ↦ h + v: ``vector`` v ``(d)`` float64, in the stream's units."""
+
+    vector: Tensor
+
+    def _changed(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        return hidden + self.vector
+
+
+def onto(block: int, positions: Tensor | None, mean: Tensor, basis: Tensor) -> Projected:
+    """Project orthogonally onto the span of an orthonormal basis ``(d, k)`` about the mean."""
+    return Projected(block, positions, mean, basis, basis)
+
+
+def obliquely(block: int, positions: Tensor | None, mean: Tensor, covariance_weights: Tensor, weights: Tensor) -> Projected:
+    """Project onto the scores W: h ↦ μ + ΣW(WᵀΣW)⁻¹Wᵀ(h − μ); ``covariance_weights`` is ΣW, up to the factor that Σ has."""
+    inner = weights.T @ covariance_weights
+    return Projected(block, positions, mean, torch.linalg.solve(inner, covariance_weights, left=False), weights)
+
+
+@contextlib.contextmanager
+def intervened(anatomy: Anatomy, interventions: Sequence[Intervention], windows: Sequence[int]) -> Iterator[None]:
+    """Apply interventions inside the model's own forward, for as long as the context lasts; restored on any exit.
+
+    The batch that is run must consist of ``windows``, in that order. Interventions on one block act in the order given.
+    """
+
+    def hook(intervention: Intervention) -> Any:
+        def change(module: Any, given: Any, out: Any) -> Any:
+            hidden = out[0] if isinstance(out, tuple) else out
+            changed = intervention.apply(hidden, windows)
+            return (changed, *out[1:]) if isinstance(out, tuple) else changed
+
+        return change
+
+    with contextlib.ExitStack() as stack:
+        for intervention in interventions:
+            stack.callback(anatomy.blocks[intervention.block].register_forward_hook(hook(intervention)).remove)
+        yield

@@ -1,0 +1,111 @@
+"""What the stream at the end says about the next token: negative log-likelihood and Kullback–Leibler divergence, in chunks.
+
+Logits of a few hundred tokens are held at a time, never vocabulary × all tokens. Everything is in nats per position, over positions
+0 … T − 2 of a window of T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.anatomy import Anatomy
+from harness.statistics import Array
+from harness.windows import Ids
+
+_CHUNK_LOGITS = 1 << 23
+"""Logits held at once, 32 MB in float32: small enough for a processor's cache to help, large enough for efficient products."""
+
+
+class Language:
+    """Reads next-token distributions off final streams, for fixed windows with their clean run.
+
+    ``clean``: h_B of the clean run, ``(windows, tokens, d)``; ``ids (windows, tokens)`` the tokens.
+    """
+
+    def __init__(self, anatomy: Anatomy, clean: Tensor, ids: Ids) -> None:
+        self._anatomy, self._clean = anatomy, clean
+        self._targets = torch.from_numpy(ids[:, 1:].copy()).to(clean.device)
+        self._chunk = max(1, _CHUNK_LOGITS // anatomy.vocabulary)
+
+    def nll(self, hidden: Tensor, windows: list[int] | None = None) -> Array:
+        """Return the negative log-likelihood of the next token, mean over positions, in nats: ``(variants, windows)``.
+
+        ``hidden (variants, windows, tokens, d)``: final streams; ``windows``: which windows they belong to, all when None.
+        """
+        found = np.zeros(hidden.shape[:2])
+        targets = self._targets if windows is None else self._targets[windows]
+        for w, part in self._chunks(hidden.shape[1]):
+            target = targets[w, part]
+            for v in range(len(hidden)):
+                logits = self._logits(hidden[v, w, part])
+                found[v, w] += _total(torch.logsumexp(logits, -1) - logits.gather(-1, target[:, None])[:, 0])
+        return found / self._targets.shape[1]
+
+    def kl_from_clean(self, hidden: Tensor) -> Array:
+        """Return KL(clean ‖ other) = Σ p_clean (log p_clean − log p_other), mean over positions, in nats: ``(variants, windows)``.
+
+        With a = the change of the logits and b = a − E_clean[a], it is log(1 + E_clean[e^b − 1 − b]): every term is positive and of
+        second order, so that a divergence of 1e-10 is not lost in the rounding of logits, and none is below zero.
+        ``hidden (variants, windows, tokens, d)`` as in :meth:`nll`, of all windows.
+        """
+        found = np.zeros(hidden.shape[:2])
+        for w, part in self._chunks(hidden.shape[1]):
+            clean = self._logits(self._clean[w, part])
+            p = torch.softmax(clean, -1)
+            for v in range(len(hidden)):
+                b = self._logits(hidden[v, w, part]).sub_(clean)
+                b -= torch.linalg.vecdot(p, b)[:, None]
+                found[v, w] += _total(torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0)))
+        return found / self._targets.shape[1]
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self._anatomy.logits(hidden[None])[0].float()
+
+    def _chunks(self, windows: int) -> Iterator[tuple[int, slice]]:
+        """Cut positions 0 … T − 2 of every window into chunks."""
+        positions = self._targets.shape[1]
+        for w in range(windows):
+            for start in range(0, positions, self._chunk):
+                yield w, slice(start, min(start + self._chunk, positions))
+
+
+class LogitSketch:
+    """Next-token logits times fixed Gaussian directions of the vocabulary: ``(…, d)`` to ``(…, columns)``.
+
+    A random projection keeps inner products up to 1/√columns (Johnson and Lindenstrauss), at a fraction of the vocabulary's size.
+    """
+
+    def __init__(self, anatomy: Anatomy, columns: int, seed: int, device: torch.device) -> None:
+        self._anatomy, head = anatomy, anatomy.head
+        generator = torch.Generator().manual_seed(seed)
+        rows = anatomy.logits(torch.zeros(1, 1, anatomy.width, device=device, dtype=_dtype(head))).shape[-1]
+        directions = torch.randn(rows, columns, generator=generator) / columns**0.5
+        self._directions = directions.to(device)
+        self._product: Tensor | None = None
+        config = anatomy.model.config.get_text_config()  # type: ignore[union-attr, operator]
+        bent = any(getattr(config, name, None) is not None for name in ("logit_scale", "logits_scaling", "final_logit_softcapping"))
+        if isinstance(head, nn.Linear) and not bent and not hasattr(head, "_hf_hook"):
+            self._product = head.weight.float().T @ self._directions  # The bias cancels in a change of logits.
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Sketch the logits of final streams ``(windows, tokens, d)``, up to a constant; float32."""
+        if self._product is not None:
+            sketched: Tensor = self._anatomy.norm(hidden).float() @ self._product
+            return sketched
+        chunk = max(1, _CHUNK_LOGITS // len(self._directions))
+        flat = hidden.reshape(1, -1, hidden.shape[-1])
+        parts = [self._anatomy.logits(part).float() @ self._directions for part in torch.split(flat, chunk, dim=1)]
+        return torch.cat(parts, dim=1).reshape(*hidden.shape[:-1], -1)
+
+
+def _dtype(head: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in head.parameters()), torch.float32)
+
+
+def _total(values: Tensor) -> float:
+    # Summed on the host: one device has no float64.
+    return float(values.cpu().double().sum())

@@ -1,0 +1,173 @@
+"""What can be measured: for each measurement its windows, its rungs, the code that makes it and the result it is read back as.
+
+Torch is imported by the code that measures, and not here: results from the store need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import variance
+from harness.linearity import CALIBRATION, EVALUATION, Linearity
+from harness.protocol import Protocol
+from harness.spectra import Spectra
+from harness.statistics import Array
+
+if TYPE_CHECKING:
+    from harness.anatomy import Anatomy
+    from harness.bookmark import StoreBookmark
+    from harness.loading import Subject
+    from harness.streams import Streams
+    from harness.sweep import Progress
+    from harness.windows import Ids
+
+INTERVENTION = "intervention"
+"""The windows on which interventions are scored: those for evaluation, but for ``strict``, which has some of its own."""
+
+PAPER, STRICT = "paper", "strict"
+LAYOUTS = {PAPER: (CALIBRATION, EVALUATION), STRICT: (CALIBRATION, EVALUATION, INTERVENTION)}
+"""Layout of windows → its splits. PAPER: contiguous from the start. STRICT: evenly spaced over each split."""
+
+Arrays = dict[str, Array]
+
+
+@dataclass
+class Work:
+    """What a measurement is made from. ``streams``: kept from a sweep over the layout's windows, made when first asked for."""
+
+    subject: Subject
+    measurement: Measurement
+    ids: dict[str, Ids]
+    protocol: Protocol
+    progress: Progress
+    bookmark: StoreBookmark
+    streams: Callable[[], Streams]
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The model, taken apart."""
+        return self.subject.anatomy
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.subject.anatomy.blocks)
+
+    @property
+    def width(self) -> int:
+        """The width d of the stream."""
+        return self.subject.anatomy.width
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """The rungs that are measured."""
+        return self.measurement.rungs
+
+    @property
+    def strict(self) -> bool:
+        """Whether this is the layout of ``strict``."""
+        return self.measurement.layout == STRICT
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a stored result must fit: blocks, width, groups of calibration windows, windows of each split."""
+
+    blocks: int
+    width: int
+    groups: int
+    windows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement: ``code`` is ``module:function``, called with :class:`Work`; ``read`` checks what it returned, or the store kept.
+
+    ``version`` is raised when figures change, so that stored ones are no longer found. ``splits``: of its layout, those it depends on.
+    ``result``: rung → what ``read`` makes of the rung's arrays. ``long``: takes very long on a CPU.
+    ``keeps``: starts from kept streams.
+    """
+
+    name: str
+    version: int
+    layout: str
+    rungs: tuple[str, ...]
+    code: str
+    result: Callable[[str, Arrays, Sizes], Any]
+    splits: tuple[str, ...] = ()
+    long: bool = False
+    keeps: bool = True
+
+    def measure(self, work: Work) -> Arrays:
+        """Make it: arrays named ``rung/name``."""
+        module, function = self.code.split(":")
+        found: Arrays = getattr(import_module(module), function)(work)
+        return found
+
+    def read(self, arrays: Mapping[str, Array], sizes: Sizes) -> dict[str, Any]:
+        """Return rung → result. Raises ValueError for arrays that are not this measurement's."""
+        rungs: dict[str, Arrays] = {}
+        for path, array in arrays.items():
+            rung, _, name = path.partition("/")
+            rungs.setdefault(rung, {})[name] = np.asarray(array)
+        if set(rungs) != set(self.rungs):
+            raise ValueError(f"rungs {sorted(rungs)}, expected {sorted(self.rungs)}")
+        return {rung: self.result(rung, rungs[rung], sizes) for rung in self.rungs}
+
+    def needs(self) -> tuple[str, ...]:
+        """The splits whose windows are part of its key."""
+        return self.splits or LAYOUTS[self.layout]
+
+
+def _linearity(rung: str, arrays: Arrays, sizes: Sizes) -> Linearity:
+    found = Linearity(arrays)
+    found.check(sizes.blocks, sizes.groups, 0 if rung == "paper" else sizes.windows[EVALUATION])
+    return found
+
+
+def _findings(kind: type[variance.Findings]) -> Callable[[str, Arrays, Sizes], variance.Findings]:
+    def read(rung: str, arrays: Arrays, sizes: Sizes) -> variance.Findings:
+        windows = sizes.windows
+        scored = windows.get(INTERVENTION, windows[EVALUATION])
+        return kind.of(arrays, {"G": sizes.groups, "W": scored, "S": windows[EVALUATION], "d": sizes.width, "B": sizes.blocks})
+
+    return read
+
+
+_BOTH = (CALIBRATION, EVALUATION)
+_MOMENTS, _INTERVENTIONS, _STRICT = ("paper", "held-out", "typical"), ("paper", "typical"), ("strict",)
+
+RANK = Measurement("linearity by rank-k maps", 1, PAPER, _MOMENTS, "harness.rank_linearity:measure", _linearity, keeps=False)
+AFFINE = Measurement("linearity by affine maps", 1, STRICT, _STRICT, "harness.affine_linearity:measure", _linearity, _BOTH, keeps=False)
+SPECTRA = Measurement("variance at every boundary", 1, PAPER, _INTERVENTIONS, "harness.spectra_sweep:measure", _findings(Spectra))
+
+
+def _on_both(
+    name: str, kind: type[variance.Findings], code: str, rungs: tuple[str, ...], long: tuple[str, ...] = ()
+) -> tuple[Measurement, Measurement]:
+    """The same measurement on the windows of both layouts; ``long``: the layouts on which it takes very long."""
+    return (
+        Measurement(f"{name}, paper windows", 1, PAPER, rungs, code, _findings(kind), long=PAPER in long),
+        Measurement(f"{name}, strict windows", 1, STRICT, _STRICT, code, _findings(kind), long=STRICT in long),
+    )
+
+
+SUBSPACES = _on_both("predictive directions", variance.Subspaces, "harness.predictive:measure", _MOMENTS)
+PROJECTION = _on_both("projection onto PCs", variance.Projection, "harness.projection:measure", _INTERVENTIONS)
+ABLATION = _on_both("ablation of single PCs", variance.Ablation, "harness.directions:measure_ablation", _INTERVENTIONS, (PAPER,))
+SENSITIVITY = _on_both(
+    "sensitivity to directions", variance.Sensitivity, "harness.directions:measure_sensitivity", _INTERVENTIONS, (PAPER, STRICT)
+)
+LOGIT_CHANGE = _on_both("change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,))
+
+MEASUREMENTS = (RANK, AFFINE, SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
+
+
+def on(measurements: tuple[Measurement, ...], rung: str) -> Measurement:
+    """Return the one of several measurements that gives a rung."""
+    return next(m for m in measurements if rung in m.rungs)

@@ -1,0 +1,266 @@
+"""What claim 1 measured: arrays, and the figures that follow from them. Results; no torch.
+
+Dimensions of arrays are named: G groups of calibration windows, W evaluation windows for interventions, S windows that moments are
+scored on, d width, B blocks; others are particular to a measurement. Everything is float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from harness.statistics import Array, Figure, gini, spearman, without_each
+
+METHODS = ("pca", "cca", "rrr")
+CURVES = ("pca", "random", "predictive")
+SIGNS = 2
+
+Shape = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Named arrays of known shapes. NaN and empty arrays where a rung has no such thing."""
+
+    arrays: Mapping[str, Array]
+    SHAPES: ClassVar[Mapping[str, Shape]] = {}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Self:
+        """Check names, types and shapes, dimensions of one name being equal; ValueError when they are not these."""
+        if set(arrays) != set(cls.SHAPES):
+            raise ValueError(f"expected arrays {sorted(cls.SHAPES)}, found {sorted(arrays)}")
+        known = dict(sizes)
+        for name, array in arrays.items():
+            shape = cls.SHAPES[name]
+            if array.dtype != np.float64 or array.ndim != len(shape):
+                raise ValueError(f"array '{name}': {array.dtype} of shape {array.shape}, expected {shape}")
+            for size, dimension in zip(array.shape, shape, strict=True):
+                if size != (dimension if isinstance(dimension, int) else known.setdefault(dimension, size)):
+                    raise ValueError(f"array '{name}' of shape {array.shape} does not fit {shape} with {known}")
+        return cls(arrays)
+
+    def number(self, name: str) -> float:
+        """Return a single number."""
+        return float(self.arrays[name])
+
+
+class Projection(Findings):
+    """Negative log-likelihoods in nats per position, by evaluation window.
+
+    - ``clean (W)``, ``projected (W)``: untouched, and projected onto the PCs that hold 90% of variance
+    - ``refit (G, R)``, on windows ``refit_windows (R)``: the same with bases fitted without each group
+    - ``noise (seeds, W)``, ``refit_noise (G', R)``: noise of the dropped variance instead, each refit with the noise of one seed
+    - ``half_projected (H, W)``, ``half_noise (H', W)``: bases and noise fitted to half the calibration windows
+    - ``curve (3, c, W)``: onto ``curve_ranks (c)`` PCs, a random subspace, the most predictive directions
+    - ``blocks``, ``ranks``, ``held (b)``: where, k, and the share of variance held there
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        "clean": ("W",),
+        "projected": ("W",),
+        "noise": ("seeds", "W"),
+        "refit": ("G", "R"),
+        "refit_noise": ("noise refits", "R"),
+        "refit_windows": ("R",),
+        "half_projected": ("halves", "W"),
+        "half_noise": ("half seeds", "W"),
+        "curve": (len(CURVES), "c", "W"),
+        "curve_ranks": ("c",),
+        "blocks": ("b",),
+        "ranks": ("b",),
+        "held": ("b",),
+        "fitted": (),
+        "left_out": (),
+    }
+
+    @property
+    def perplexity_ratio(self) -> Figure:
+        """Perplexity after projection over perplexity before: exp(NLL(projected) − NLL(clean))."""
+        a = self.arrays
+        some = a["refit_windows"].astype(int)
+        cost = a["projected"] - a["clean"]
+        change = (a["refit"] - a["projected"][some]).mean(-1)
+        return Figure(float(np.exp(cost.mean())), np.exp(cost.mean() + change), np.exp(without_each(cost)), None, 0.0)
+
+    @property
+    def over_noise(self) -> Figure:
+        """ΔNLL of the projection over ΔNLL of noise of the dropped variance; NaN where the noise costs nothing."""
+        a = self.arrays
+        some, seeds = a["refit_windows"].astype(int), len(a["noise"])
+        value = _over(a["clean"], a["projected"], a["noise"])
+        fit = []
+        for g, (projected, noise) in enumerate(zip(a["refit"], a["refit_noise"], strict=True)):
+            before = _over(a["clean"][some], a["projected"][some], a["noise"][g % seeds][None, some])
+            after = _over(a["clean"][some], projected, noise[None])
+            # What refitting changes on these windows: a factor, where there is one.
+            fit.append(value * after / before if before > 0 and after > 0 and value > 0 else value + after - before)
+        rest = [np.delete(np.arange(len(a["clean"])), w) for w in range(len(a["clean"]))]
+        score = np.array([_over(a["clean"][w], a["projected"][w], a["noise"][:, w]) for w in rest])
+        half = _over(a["clean"], a["half_projected"][0], a["half_noise"])
+        return Figure(value, np.array(fit), score, half, 0.0)
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """ΔNLL of the projection and of the noise, in nats."""
+        a = self.arrays
+        return float((a["projected"] - a["clean"]).mean()), float((a["noise"] - a["clean"]).mean()) if len(a["noise"]) else np.nan
+
+
+def _over(clean: Array, projected: Array, noise: Array) -> float:
+    below = float((noise - clean).mean())
+    return float((projected - clean).mean()) / below if below > 0 else np.nan
+
+
+class Subspaces(Findings):
+    """Predictive directions of mid and how they lie to the PCs.
+
+    - ``overlap (factors)``, ``overlap_fit (G, factors)``, ``overlap_score (S', factors)``, ``overlap_half``: o for 0.01 λ, λ and 100 λ
+    - ``self``: overlap of the directions fitted to two halves of the calibration windows
+    - ``weights``, ``patterns``, ``whitened``: overlap of each with the top-k PCs; ``null_weights``, ``null_patterns (n)``: of random
+      whitened subspaces through the same maps
+    - ``strengths (k)``: canonical correlations, or on ``strict`` the roots of what each direction explains
+    - ``pca``, ``cca``, ``rrr (m)``, each with ``_fit (G, m)``, ``_score (S, m)``, ``_half (m)``: held-out R² of h_B from ``ranks (m)``
+    - ``penalty``, ``edge``, ``predicted``: λ over tr/d, whether it stands at an end of the grid, cross-validated R²
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        "overlap": ("factors",),
+        "overlap_fit": ("G", "factors"),
+        "overlap_score": ("windows of PCs", "factors"),
+        "overlap_half": ("factors",),
+        **dict.fromkeys(("self", "weights", "patterns", "whitened", "penalty", "edge", "predicted", "fitted", "left_out"), ()),
+        "null_weights": ("n",),
+        "null_patterns": ("n",),
+        "strengths": ("k",),
+        "ranks": ("m",),
+        **{
+            f"{method}{part}": shape
+            for method in METHODS
+            for part, shape in {"": ("m",), "_fit": ("G", "m"), "_score": ("S", "m"), "_half": ("m",)}.items()
+        },
+    }
+
+    @property
+    def k(self) -> int:
+        """The number of directions compared."""
+        return len(self.arrays["strengths"])
+
+    def overlap(self, factor: int) -> Figure:
+        """Overlap for a factor on λ, by its place."""
+        a = self.arrays
+        score = a["overlap_score"][:, factor] if len(a["overlap_score"]) else None
+        half = a["overlap_half"][factor]
+        return Figure(float(a["overlap"][factor]), a["overlap_fit"][:, factor], score, None if np.isnan(half) else float(half))
+
+    def beyond_chance(self, factor: int, width: int) -> Figure:
+        """(o − k/d)/(1 − k/d): 0 by chance, 1 for the same subspace."""
+        chance = self.k / width
+        return self.overlap(factor).map(lambda o: (float(o) - chance) / (1 - chance))
+
+    def gain(self, least_r2: float) -> tuple[Figure, int]:
+        """Return R²(predictive)/R²(PCs) − 1 at the k where it is least, and that k; NaN and 0 where PCs predict too little at every k."""
+        a = self.arrays
+        enough = np.flatnonzero(a["pca"] >= least_r2)
+        if not len(enough):
+            return Figure(np.nan), 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = int(enough[np.argmin(a["cca"][enough] / a["pca"][enough])])
+            ratios = {part: a[f"cca{part}"][..., at] / a[f"pca{part}"][..., at] - 1 for part in ("", "_fit", "_score", "_half")}
+        half = None if np.isnan(ratios["_half"]) else float(ratios["_half"])
+        return Figure(float(ratios[""]), ratios["_fit"], ratios["_score"], half, -1.0), int(a["ranks"][at])
+
+
+class Ablation(Findings):
+    """KL(clean ‖ ablated) in nats per position for each of n PCs: ``kl (n, W)``.
+
+    ``ranks (n)`` from 0; ``variance (n)`` along each, ``variance_fit (G, n)`` without each group, ``variance_half (n)`` on half of them.
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        "ranks": ("n",),
+        "variance": ("n",),
+        "variance_fit": ("G", "n"),
+        "variance_half": ("n",),
+        "kl": ("n", "W"),
+        "fitted": (),
+        "left_out": (),
+    }
+
+    @property
+    def rank_correlation(self) -> Figure:
+        """Spearman's ρ of variance with mean KL over the PCs."""
+        a = self.arrays
+        kl = a["kl"].mean(1)
+        fit = np.array([spearman(variance, kl) for variance in a["variance_fit"]])
+        score = np.array([spearman(a["variance"], rest) for rest in without_each(a["kl"]).T])
+        return Figure(spearman(a["variance"], kl), fit, score, spearman(a["variance_half"], kl))
+
+
+class Sensitivity(Findings):
+    """KL(clean ‖ pushed) in nats per position: ``kl (n, 2, W)`` along n PCs and against, ``random (n, 2, W)`` along random directions.
+
+    ``ranks``, ``variance (n)`` of the PCs; ``norm`` of the push.
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        "ranks": ("n",),
+        "variance": ("n",),
+        "kl": ("n", SIGNS, "W"),
+        "random": ("n", SIGNS, "W"),
+        "norm": (),
+        "fitted": (),
+        "left_out": (),
+    }
+
+    @property
+    def inequality(self) -> Figure:
+        """Gini of the mean KL over the PCs."""
+        s = self.arrays["kl"].mean(1)
+        return Figure(gini(s.mean(-1)), None, np.array([gini(rest) for rest in without_each(s).T]))
+
+    @property
+    def beside(self) -> dict[str, float]:
+        """Gini over random directions, Gini of the variance, Spearman's ρ of variance with sensitivity."""
+        a = self.arrays
+        return {
+            "random": gini(a["random"].mean((1, 2))),
+            "variance": gini(a["variance"]),
+            "spearman": spearman(a["variance"], a["kl"].mean((1, 2))),
+        }
+
+
+class LogitChange(Findings):
+    """First held-out canonical correlation: ``correlation (1 + nulls)``, of the PCs first, then of random subspaces.
+
+    ``correlation_fit (G, …)``, ``correlation_score (W, …)``, ``correlation_half``; ``ablated``: how many PCs, of the ``rank`` that hold
+    90%; ``held``: the share of variance they hold.
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        "correlation": ("subspaces",),
+        "correlation_fit": ("G", "subspaces"),
+        "correlation_score": ("W", "subspaces"),
+        "correlation_half": ("subspaces",),
+        **dict.fromkeys(("ablated", "rank", "held", "fitted"), ()),
+    }
+
+    @property
+    def all(self) -> Figure:
+        """The correlations as a vector of figures."""
+        a = self.arrays
+        return Figure(a["correlation"], a["correlation_fit"], a["correlation_score"], a["correlation_half"])
+
+    @property
+    def correlation(self) -> Figure:
+        """That of the PCs."""
+        figure = self.all.at(0)
+        return Figure(figure.value, figure.fit, figure.score)
+
+    @property
+    def excess(self) -> Figure:
+        """That of the PCs minus the mean over random subspaces of equal dimension."""
+        return self.all.map(lambda r: float(r[0] - r[1:].mean()))
