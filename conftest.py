@@ -107,7 +107,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     chosen = metafunc.config.stash[_SUBJECTS]
     claim, predicate = measures.claim, measures.predicate
-    metafunc.config.stash[plugin.LEDGER].note(measures)
     params = []
     for model in chosen.models:
         for corpus, _ in chosen.corpora:

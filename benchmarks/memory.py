@@ -18,8 +18,8 @@ from fixtures.described import model_at
 from fixtures.models import DEFAULT_MODEL
 from harness.affine_linearity import AffineLinearity
 from harness.bench import Bench
-from harness.laboratory import AFFINE, RANK
 from harness.linearity import CALIBRATION, EVALUATION
+from harness.measurement import PAPER, STRICT
 from harness.protocol import Protocol
 from harness.rank_linearity import RankLinearity
 from harness.store import Store
@@ -34,7 +34,8 @@ def measure(model_name: str, corpus_name: str, tokens: int, blocks: int, rungs: 
     bench = Bench(Placement(), protocol, Store(None), lambda _: lambda done, total: None)
     model, (corpus, _) = model_at(model_name), choose(corpus_name)
     laboratory = bench.laboratory(model, corpus)
-    ids = laboratory.windows(AFFINE if rungs == "strict" else RANK)
+    windows_of = laboratory.windows(STRICT if rungs == "strict" else PAPER)
+    ids = {split: windows_of[split] for split in (CALIBRATION, EVALUATION)}
     subject = bench.load(model)
     anatomy = subject.anatomy
     del anatomy.blocks[blocks:], anatomy._yields_tuple[blocks:]

@@ -21,8 +21,9 @@ from fixtures.described import model_at
 from fixtures.models import DEFAULT_MODEL
 from harness.affine_linearity import AffineLinearity
 from harness.bench import Bench
-from harness.laboratory import AFFINE, RANK, Windows
+from harness.layouts import Windows
 from harness.linearity import CALIBRATION, EVALUATION
+from harness.measurement import PAPER, STRICT
 from harness.protocol import Protocol
 from harness.rank_linearity import RankLinearity
 from harness.store import Store
@@ -62,7 +63,7 @@ def main() -> None:
         sizes = len(windows[CALIBRATION]), len(windows[EVALUATION])
         sweep(anatomy, windows, [visitor(*sizes, anatomy.width, protocol, device)], device)
 
-    paper, strict = laboratory.windows(RANK), laboratory.windows(AFFINE)
+    paper, strict = ({s: laboratory.windows(layout)[s] for s in (CALIBRATION, EVALUATION)} for layout in (PAPER, STRICT))
     sides: dict[str, Callable[[], object]] = {
         "paper windows, bare forward": lambda: bare(paper),
         "paper windows, sweep: paper, held-out and typical": lambda: walk(paper, RankLinearity),

@@ -7,120 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from claims.bounds import CORRELATION, SHARE, at_least, at_most, both
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
+from claims.declared_variance import VARIANCE
 from claims.verdicts import Bound
 from harness import measurement
 
-
-def _both(bound: Bound) -> dict[str, Bound]:
-    return dict.fromkeys(JUDGED, bound)
-
-
-def _at_least(holds: float, falsified: float) -> Bound:
-    return Bound(holds, falsified)
-
-
-def _at_most(holds: float, falsified: float) -> Bound:
-    return Bound(holds, falsified, "at_most")
-
-
-_CORRELATION = (-1.0, 1.0)
-_SHARE = (0.0, 1.0)
 _EASY = Bound((0.25, 0.35), (0.20, 0.40), "inside")
-_LARGER = "larger samples, spread over the text"
 _LINEARITY = (measurement.RANK, measurement.AFFINE)
 _WALL = Bound(1.0, 1.0, open_holds=True, open_falsified=True)
-
-VARIANCE = Claim(
-    key=1,
-    title="variance is not importance",
-    statement="The directions in which activations vary most are not those that predict the output.",
-    falsifier="Keeping only the high-variance directions costs little, they overlap the predictive ones, or variance ranks importance.",
-    source="arXiv:2604.20682 §4.1, Table 1",
-    predicates=(
-        Predicate(
-            "projection_ppl_ratio",
-            "perplexity after projecting onto the PCs with 90% of variance, over baseline",
-            "ratio",
-            {"paper": _at_least(2, 1.1), "strict": _at_least(2, 1)},
-            core=JUDGED,
-            rungs=INTERVENTIONS,
-            fewest_blocks=2,
-            controls={
-                "typical": "leaving first tokens and massive activations as they are",
-                "strict": "comparing, at mid alone, with noise of the dropped variance",
-            },
-            measured_by=measurement.PROJECTION,
-        ),
-        Predicate(
-            "subspace_overlap",
-            "overlap of top PCs and predictive directions",
-            "share",
-            _both(_at_most(0.10, 0.20)),
-            core=JUDGED,
-            fewest_blocks=2,
-            controls={
-                "held-out": "taking the PCs of held-out text",
-                "strict": "judging in whitened coordinates, chance taken off",
-            },
-            measured_by=measurement.SUBSPACES,
-        ),
-        Predicate(
-            "variance_ranks_importance",
-            "rank correlation of a PC's variance with the KL of ablating it",
-            "Spearman ρ",
-            _both(_at_most(0.5, 0.8)),
-            core=("strict",),
-            rungs=INTERVENTIONS,
-            fewest_blocks=2,
-            inside=_CORRELATION,
-            controls={"typical": "taking the PCs of typical tokens", "strict": _LARGER},
-            measured_by=measurement.ABLATION,
-        ),
-        Predicate(
-            "predictive_gain",
-            "held-out R² gained by predictive directions over as many PCs",
-            "ratio − 1",
-            _both(_at_least(0.10, 0.02)),
-            rungs=INTERVENTIONS,
-            fewest_blocks=2,
-            controls={"strict": f"cross-validated ridge and {_LARGER}"},
-            measured_by=measurement.SUBSPACES,
-        ),
-        Predicate(
-            "sensitivity_gini",
-            "inequality of sensitivity over directions",
-            "Gini",
-            _both(_at_most(0.25, 0.40)),
-            rungs=INTERVENTIONS,
-            fewest_blocks=2,
-            inside=_SHARE,
-            controls={"typical": "taking the PCs of typical tokens", "strict": _LARGER},
-            measured_by=measurement.SENSITIVITY,
-        ),
-        Predicate(
-            "logit_change_correlation",
-            "first canonical correlation of PC scores with the change in logits on their ablation",
-            "correlation",
-            {"paper": Bound(0.20, 0.20, "at_most", open_falsified=True), "strict": _at_most(0, 0.05)},
-            rungs=INTERVENTIONS,
-            fewest_blocks=2,
-            controls={"strict": "taking off what random subspaces of equal dimension give"},
-            measured_by=measurement.LOGIT_CHANGE,
-        ),
-        *(
-            Predicate(
-                f"dimensions_{share}",
-                f"PCs that hold {share}% of variance",
-                "PCs",
-                blocks="each",
-                rungs=("paper", "typical"),
-                measured_by=(measurement.SPECTRA,),
-            )
-            for share in (90, 95, 99)
-        ),
-    ),
-)
 
 LINEARITY = Claim(
     key=2,
@@ -133,29 +28,27 @@ LINEARITY = Claim(
             "r2",
             "R² of the best linear map of what a block adds",
             "R²",
-            _both(_at_least(0.80, 0.50)),
+            both(at_least(0.80, 0.50)),
             core=JUDGED,
             blocks="each",
             inside=(float("-inf"), 1.0),
             measured_by=_LINEARITY,
         ),
-        Predicate(
-            "r2_lost", "R² lost when the five blocks before are replaced", "R²", _both(_at_least(0.05, 0.01)), JUDGED, fewest_blocks=6
-        ),
+        Predicate("r2_lost", "R² lost when the five blocks before are replaced", "R²", both(at_least(0.05, 0.01)), JUDGED, fewest_blocks=6),
         Predicate(
             "single_replacement",
             "relative perplexity cost of replacing the last block by its map",
             "ΔPPL/PPL",
-            _both(_at_most(0.25, 0.50)),
+            both(at_most(0.25, 0.50)),
             JUDGED,
             INTERVENTIONS,
         ),
-        Predicate("compression", "parameters of the last block over those of its map", "ratio", _both(_at_least(10, 2)), (), INTERVENTIONS),
+        Predicate("compression", "parameters of the last block over those of its map", "ratio", both(at_least(10, 2)), (), INTERVENTIONS),
         Predicate(
             "multi_replacement",
             "relative perplexity cost of replacing the last five blocks",
             "ΔPPL/PPL",
-            _both(_at_least(1.0, 0.25)),
+            both(at_least(1.0, 0.25)),
             JUDGED,
             INTERVENTIONS,
             fewest_blocks=6,
@@ -164,7 +57,7 @@ LINEARITY = Claim(
             "shift_excess",
             "cost of five maps on the shifted stream over their cost at true inputs",
             "ratio",
-            _both(_at_least(1.1, 1.0)),
+            both(at_least(1.1, 1.0)),
             (),
             INTERVENTIONS,
             fewest_blocks=6,
@@ -182,9 +75,9 @@ WALL = Claim(
     falsifier="A factored or transformed method that beats direct quantisation at the same number of stored bits.",
     source="arXiv:2604.20682 §4.3, Table 3, Eq. 4",
     predicates=(
-        Predicate("wall", "error of a method over direct quantisation, every layer", "ratio", _both(_WALL), core=JUDGED),
-        Predicate("strictly", "the least such ratio of any layer and method", "ratio", _both(_WALL)),
-        Predicate("cross_terms", "SVD cross-terms over the direct error", "ratio", _both(Bound(1.0, 1.0, open_falsified=True))),
+        Predicate("wall", "error of a method over direct quantisation, every layer", "ratio", both(_WALL), core=JUDGED),
+        Predicate("strictly", "the least such ratio of any layer and method", "ratio", both(_WALL)),
+        Predicate("cross_terms", "SVD cross-terms over the direct error", "ratio", both(Bound(1.0, 1.0, open_falsified=True))),
         Predicate("challengers", "rotations and GPTQ on factors over direct", "ratio", {"strict": _WALL}, rungs=("strict",)),
         Predicate("downstream", "perplexity with all layers quantised", "PPL", rungs=INTERVENTIONS),
     ),
@@ -201,17 +94,17 @@ DEPTH = Claim(
             "depth_trend",
             "rank correlation of R² with depth",
             "Spearman ρ",
-            _both(_at_least(0.5, 0)),
+            both(at_least(0.5, 0)),
             core=JUDGED,
             fewest_blocks=8,
-            inside=_CORRELATION,
+            inside=CORRELATION,
             measured_by=_LINEARITY,
         ),
         Predicate(
             "depth_gain",
             "R² of the last block minus R² of the first",
             "R²",
-            _both(_at_least(0.30, 0)),
+            both(at_least(0.30, 0)),
             core=JUDGED,
             fewest_blocks=2,
             measured_by=_LINEARITY,
@@ -220,21 +113,21 @@ DEPTH = Claim(
             "monotonic",
             "agreement of R² with the order of depth",
             "Kendall τ",
-            _both(_at_least(0.8, 0.4)),
+            both(at_least(0.8, 0.4)),
             fewest_blocks=8,
-            inside=_CORRELATION,
+            inside=CORRELATION,
             measured_by=_LINEARITY,
         ),
         Predicate(
             "importance_u_shape",
             "KL of destroying the first or last block over the median of the middle",
             "ratio",
-            _both(_at_least(2, 1)),
+            both(at_least(2, 1)),
             rungs=INTERVENTIONS,
             fewest_blocks=8,
         ),
         *(
-            Predicate(name, meaning, "Spearman ρ", _both(_at_least(0.5, 0)), rungs=INTERVENTIONS, fewest_blocks=8, inside=_CORRELATION)
+            Predicate(name, meaning, "Spearman ρ", both(at_least(0.5, 0)), rungs=INTERVENTIONS, fewest_blocks=8, inside=CORRELATION)
             for name, meaning in (
                 ("r2_guides", "rank correlation of R² with how cheap a block is to replace"),
                 ("late_is_cheap", "rank correlation of depth with how cheap a block is to replace"),
@@ -251,24 +144,24 @@ EASY = Claim(
     source="arXiv:2604.20682 §4.5, Tables 4 and 8",
     predicates=(
         Predicate(
-            "exit_agreement", "top-1 agreement of a trained mid-depth head", "share", _both(_EASY), JUDGED, INTERVENTIONS, inside=_SHARE
+            "exit_agreement", "top-1 agreement of a trained mid-depth head", "share", both(_EASY), JUDGED, INTERVENTIONS, inside=SHARE
         ),
-        Predicate("exit_excess", "the same minus a bigram table's", "share", _both(_at_least(0.05, 0)), ("strict",), INTERVENTIONS),
+        Predicate("exit_excess", "the same minus a bigram table's", "share", both(at_least(0.05, 0)), ("strict",), INTERVENTIONS),
         Predicate(
             "kl_easy_share",
             "tokens whose KL is below the median for each late block destroyed",
             "share",
-            _both(_EASY),
+            both(_EASY),
             ("paper",),
             INTERVENTIONS,
             fewest_blocks=10,
-            inside=_SHARE,
+            inside=SHARE,
         ),
         Predicate(
             "easy_sets_agree",
             "odds ratio of the two criteria at equal confidence",
             "odds ratio",
-            _both(Bound(1.0, 1.0, open_holds=True)),
+            both(Bound(1.0, 1.0, open_holds=True)),
             ("strict",),
             INTERVENTIONS,
             fewest_blocks=10,
@@ -277,16 +170,16 @@ EASY = Claim(
             "routing_cost",
             "relative perplexity cost of early exit at confidence 0.95",
             "ΔPPL/PPL",
-            _both(_at_least(0.2, 0.05)),
+            both(at_least(0.2, 0.05)),
             (),
             INTERVENTIONS,
         ),
-        Predicate("head_gain", "agreement gained by training the exit head", "share", _both(_at_least(0.10, 0.02)), (), INTERVENTIONS),
+        Predicate("head_gain", "agreement gained by training the exit head", "share", both(at_least(0.10, 0.02)), (), INTERVENTIONS),
         Predicate(
             "supervision",
             "agreement gained by cross-entropy over distillation",
             "share",
-            _both(Bound(0.0, 0.0, open_holds=True, open_falsified=True)),
+            both(Bound(0.0, 0.0, open_holds=True, open_falsified=True)),
             (),
             INTERVENTIONS,
         ),
@@ -302,10 +195,10 @@ APPENDIX = Claim(
     source="arXiv:2604.20682 §5, Tables 5–7",
     predicates=(
         Predicate(
-            "spectral_gini_excess", "DCT concentration over that of shuffled weights", "Gini", _both(_at_least(0.05, 0.01)), rungs=JUDGED
+            "spectral_gini_excess", "DCT concentration over that of shuffled weights", "Gini", both(at_least(0.05, 0.01)), rungs=JUDGED
         ),
-        Predicate("kmeans_gain", "error of uniform INT4 over k-means with 16 levels", "ratio", _both(_at_least(1.3, 1)), rungs=JUDGED),
-        Predicate("nf4_gain", "error of uniform INT4 over NF4", "ratio", _both(_at_least(1.1, 1)), rungs=JUDGED),
+        Predicate("kmeans_gain", "error of uniform INT4 over k-means with 16 levels", "ratio", both(at_least(1.3, 1)), rungs=JUDGED),
+        Predicate("nf4_gain", "error of uniform INT4 over NF4", "ratio", both(at_least(1.1, 1)), rungs=JUDGED),
         Predicate("phase_profile", "which of attention and MLP dominates, by depth", "KL", rungs=INTERVENTIONS),
         Predicate("mlp_skip", "perplexity cost of skipping the last block's MLP", "ΔPPL", rungs=INTERVENTIONS),
         Predicate("mlp_mean", "perplexity cost of its mean output in its place", "ΔPPL", rungs=INTERVENTIONS),

@@ -10,6 +10,7 @@ from harness.laboratory import Laboratory
 from harness.statistics import Array, Figure
 from harness.variance import CURVES, METHODS, Subspaces
 
+_ABOVE_ROUNDING, _MOST_ROUNDING = 2.0, 0.05
 _MECHANICAL = "mechanically above 0.2: the change is a function of the scores"
 
 
@@ -105,9 +106,20 @@ def of_ablation(lab: Laboratory, rung: str) -> Remarks:
     kl = a["kl"].mean(1)
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), width)
     most = int(np.argmax(kl))
+    doubts += _lost_in_rounding(lab, kl, a["floor"])
     note = f"{len(kl)} of {width} PCs, one at a time; KL {kl.min():.1e} to {kl.max():.2g} nats, most at rank {int(a['ranks'][most]) + 1}"
     evidence = {"rank": [int(i) for i in a["ranks"]], "variance": _list(a["variance"]), "kl": _list(kl)}
     return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
+
+
+def _lost_in_rounding(lab: Laboratory, kl: Array, floor: Array) -> list[str]:
+    """Doubt figures of which a good part is rounding: noise levels them, which looks like indifference."""
+    share = float(np.mean(kl < _ABOVE_ROUNDING * floor.mean()))
+    if share <= _MOST_ROUNDING:
+        return []
+    return [
+        f"the KL of {share:.0%} of directions is lost in the rounding of {lab.facts.dtype} ({floor.mean():.1e} nats); try --dtype float32"
+    ]
 
 
 def gain(lab: Laboratory, rung: str) -> Figure:
@@ -135,7 +147,8 @@ def of_sensitivity(lab: Laboratory, rung: str) -> Remarks:
     """Say how unequal random directions and variances are, and how sensitivity goes with variance."""
     found = lab.sensitivity(rung)
     a, beside = found.arrays, found.beside
-    _, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
+    doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
+    doubts += _lost_in_rounding(lab, a["kl"].mean((1, 2)), a["floor"])
     note = (
         f"random directions {beside['random']:.3f}, variance {beside['variance']:.3f}; Spearman of variance with sensitivity "
         f"{beside['spearman']:.2f}; uniform sensitivity does not support the claim: importance = variance × sensitivity (Eq. 3)"
@@ -148,7 +161,7 @@ def of_sensitivity(lab: Laboratory, rung: str) -> Remarks:
         "norm": found.number("norm"),
         **{f"gini_{name}" if name != "spearman" else name: value for name, value in beside.items()},
     }
-    return Remarks(caveats=tuple(caveats), note=note, evidence=_finite(evidence))
+    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=_finite(evidence))
 
 
 def of_logit_change(lab: Laboratory, rung: str) -> Remarks:

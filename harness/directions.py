@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.branches import Variant, branch
-from harness.interventions import Added, MeanAblated
+from harness.interventions import Added, MeanAblated, Noised
 from harness.language import Language
 from harness.linearity import CALIBRATION
 from harness.measurement import INTERVENTION, Work
@@ -29,11 +29,11 @@ def measure_ablation(work: Work) -> dict[str, Array]:
     for rung in work.rungs:
         rungs[rung] = _Directions(work, streams, rung != "paper")
     variants: list[Variant] = [(d.ablated(i),) for d in rungs.values() for i in range(len(d.ranks))]
-    kl = _kl(work, streams, variants)
+    kl, floor = _kl(work, streams, variants, next(iter(rungs.values())))
     found: dict[str, Array] = {}
     for i, (rung, d) in enumerate(rungs.items()):
         mine = slice(i * len(d.ranks), (i + 1) * len(d.ranks))
-        found |= {f"{rung}/{name}": a for name, a in {**d.described(), **d.variances(), "kl": kl[mine]}.items()}
+        found |= {f"{rung}/{name}": a for name, a in {**d.described(), **d.variances(), "kl": kl[mine], "floor": floor}.items()}
     return found
 
 
@@ -48,10 +48,11 @@ def measure_sensitivity(work: Work) -> dict[str, Array]:
     random = [random_orthonormal(work.width, 1, work.protocol.seed, i)[:, 0].to(some.device) for i in generator]
     along = [*random, *(d.direction(i) for d in rungs.values() for i in range(count))]
     variants: list[Variant] = [(some.pushed(sign * norm * direction),) for direction in along for sign in (1, -1)]
-    kl = _kl(work, streams, variants).reshape(1 + len(rungs), count, 2, -1)
+    flat, floor = _kl(work, streams, variants, some)
+    kl = flat.reshape(1 + len(rungs), count, 2, -1)
     found: dict[str, Array] = {}
     for i, (rung, d) in enumerate(rungs.items()):
-        arrays = {**d.described(), "norm": np.array(norm), "kl": kl[i + 1], "random": kl[0]}
+        arrays = {**d.described(), "norm": np.array(norm), "floor": floor, "kl": kl[i + 1], "random": kl[0]}
         found |= {f"{rung}/{name}": a for name, a in arrays.items()}
     return found
 
@@ -87,7 +88,16 @@ class _Directions:
 
     def push(self) -> float:
         """Norm of the push: a share of the median norm of typical calibration tokens at mid."""
-        return self._push * float(self._stream[self._marked].float().norm(dim=-1).median())
+        return self._push * self._norm()
+
+    def rounding(self, seed: int) -> Noised:
+        """Noise of half a unit in the last place of the stream's type: below its KL, a KL says nothing of what was done."""
+        size = torch.finfo(self._stream.dtype).eps / 2 * self._norm()
+        identity = torch.eye(len(self._pca.mean), dtype=torch.float64, device=self.device)
+        return Noised(self._mid, self.positions, identity * (size / len(self._pca.mean) ** 0.5), seed)
+
+    def _norm(self) -> float:
+        return float(self._stream[self._marked].float().norm(dim=-1).median())
 
     def described(self) -> dict[str, Array]:
         """Ranks and variances, and what they rest on."""
@@ -117,8 +127,12 @@ class _Directions:
         }
 
 
-def _kl(work: Work, streams: Streams, variants: Sequence[Variant]) -> Array:
-    """KL of every variant by window ``(variants, windows)``, kept from time to time, so that an interrupted run goes on."""
+def _kl(work: Work, streams: Streams, given: Sequence[Variant], directions: _Directions) -> tuple[Array, Array]:
+    """KL of every variant by window ``(variants, windows)``, and that of a change as small as the stream's rounding ``(windows)``.
+
+    Kept from time to time, so that an interrupted run goes on.
+    """
+    variants = [*given, (directions.rounding(work.protocol.seed),)]
     mid = work.protocol.variance.mid(work.blocks)
     clean, windows = streams.at[mid][INTERVENTION], len(streams.ids[INTERVENTION])
     language = Language(work.anatomy, streams.at[streams.last][INTERVENTION], streams.ids[INTERVENTION])
@@ -137,7 +151,7 @@ def _kl(work: Work, streams: Streams, variants: Sequence[Variant]) -> Array:
         if done < len(variants):
             work.bookmark.save(done, lambda done=done: {"kl": found[:done]})  # type: ignore[misc]
         work.progress(done, len(variants))
-    return found
+    return found[:-1], found[-1]
 
 
 def _from(first: int, groups: Iterator[tuple[int, torch.Tensor]]) -> Iterator[tuple[int, torch.Tensor]]:

@@ -22,8 +22,8 @@ class LongWorkError(Exception):
 
     REASON = "long work, run with --long and by default on a GPU"
 
-    def __init__(self) -> None:
-        super().__init__(self.REASON)
+    def __init__(self, reason: str = REASON) -> None:
+        super().__init__(reason)
 
 
 def again(error: Exception) -> Exception:

@@ -6,18 +6,23 @@ Logits of a few hundred tokens are held at a time, never vocabulary × all token
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.anatomy import Anatomy
+from harness.anatomy import Anatomy, finish
+from harness.errors import MeasurementError
 from harness.statistics import Array
 from harness.windows import Ids
 
 _CHUNK_LOGITS = 1 << 23
 """Logits held at once, 32 MB in float32: small enough for a processor's cache to help, large enough for efficient products."""
+
+
+_FAR = 80.0
+"""Changes of a logit beyond which e^b leaves float32: such rows have a divergence that needs no second-order form."""
 
 
 class Language:
@@ -27,7 +32,8 @@ class Language:
     """
 
     def __init__(self, anatomy: Anatomy, clean: Tensor, ids: Ids) -> None:
-        self._anatomy, self._clean = anatomy, clean
+        self._clean = clean
+        self._logits = _precise_logits(anatomy)
         self._targets = torch.from_numpy(ids[:, 1:].copy()).to(clean.device)
         self._chunk = max(1, _CHUNK_LOGITS // anatomy.vocabulary)
 
@@ -43,7 +49,7 @@ class Language:
             for v in range(len(hidden)):
                 logits = self._logits(hidden[v, w, part])
                 found[v, w] += _total(torch.logsumexp(logits, -1) - logits.gather(-1, target[:, None])[:, 0])
-        return found / self._targets.shape[1]
+        return self._mean(found)
 
     def kl_from_clean(self, hidden: Tensor) -> Array:
         """Return KL(clean ‖ other) = Σ p_clean (log p_clean − log p_other), mean over positions, in nats: ``(variants, windows)``.
@@ -59,11 +65,19 @@ class Language:
             for v in range(len(hidden)):
                 b = self._logits(hidden[v, w, part]).sub_(clean)
                 b -= torch.linalg.vecdot(p, b)[:, None]
-                found[v, w] += _total(torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0)))
-        return found / self._targets.shape[1]
+                far = b.amax(-1) > _FAR
+                kl = torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0))
+                if bool(far.any()):
+                    kl[far] = torch.logsumexp(torch.log_softmax(clean[far], -1) + b[far], -1)
+                found[v, w] += _total(kl)
+        return self._mean(found)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return self._anatomy.logits(hidden[None])[0].float()
+    def _mean(self, totals: Array) -> Array:
+        """Divide by the positions. Raises MeasurementError for logits that are not finite."""
+        if not np.isfinite(totals).all():
+            raise MeasurementError("the logits after an intervention are not finite; try --dtype float32")
+        found: Array = totals / self._targets.shape[1]
+        return found
 
     def _chunks(self, windows: int) -> Iterator[tuple[int, slice]]:
         """Cut positions 0 … T − 2 of every window into chunks."""
@@ -100,6 +114,20 @@ class LogitSketch:
         flat = hidden.reshape(1, -1, hidden.shape[-1])
         parts = [self._anatomy.logits(part).float() @ self._directions for part in torch.split(flat, chunk, dim=1)]
         return torch.cat(parts, dim=1).reshape(*hidden.shape[:-1], -1)
+
+
+def _precise_logits(anatomy: Anatomy) -> Callable[[Tensor], Tensor]:
+    """Return what maps final streams ``(tokens, d)`` to logits in float32.
+
+    A head of half precision is applied in float32: its rounding, some 2^−8 of a logit, is a divergence of 1e-3 nats by itself.
+    """
+    head = anatomy.head
+    narrow = isinstance(head, nn.Linear) and head.weight.dtype in (torch.bfloat16, torch.float16) and not hasattr(head, "_hf_hook")
+    if not narrow:
+        return lambda hidden: anatomy.logits(hidden[None])[0].float()
+    assert isinstance(head, nn.Linear)
+    weight, bias = head.weight.float(), None if head.bias is None else head.bias.float()
+    return lambda hidden: finish(nn.functional.linear(anatomy.norm(hidden[None])[0].float(), weight, bias), anatomy.model).to(hidden.device)
 
 
 def _dtype(head: nn.Module) -> torch.dtype:

@@ -56,7 +56,8 @@ def _rung(work: Work, streams: Streams, sketch: LogitSketch, rung: str) -> dict[
         fit.append([correlation(whole - fitted.group(g), everything) for g in range(fitted.groups)])
         score.append([correlation(whole, everything - scored.group(w)) for w in range(scored.groups)])
         half.append(correlation(fitted.total(list(range(0, fitted.groups, 2))), everything))
-        work.progress(i + 1, len(bases))
+        before, rungs = work.rungs.index(rung), len(work.rungs)
+        work.progress(before * len(bases) + i + 1, rungs * len(bases))
     held = float(pca.values[:m].sum() / pca.values.sum())
     return {
         "correlation": value,

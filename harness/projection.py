@@ -79,7 +79,7 @@ class _Rung:
     """The variants of one rung, and what they cost."""
 
     def __init__(self, work: Work, streams: Streams, rung: str) -> None:
-        self._work, self._streams, self._typical, self._strict = work, streams, rung != "paper", rung == "strict"
+        self._work, self._streams, self._rung, self._typical, self._strict = work, streams, rung, rung != "paper", rung == "strict"
         v = work.protocol.variance
         self._blocks = [v.mid(work.blocks)] if self._strict else v.range(work.blocks)
         self._clean = streams.at[streams.last][INTERVENTION]
@@ -102,8 +102,10 @@ class _Rung:
         refits = [projected(lambda b, g=g: b.refits[g]) for g in range(p.groups)]  # type: ignore[misc]
         # Each refit is compared with the noise of one seed: differences to the same seed's noise are what the jackknife needs.
         refit_noise = [first.noised(first.refits[g], seeds[g % len(seeds)]) for g in range(p.groups)] if strict else []
-        cost = self._nll([projected(lambda b: b.whole), *curve, *noise, *half], None)
-        again = self._nll([*refits, *refit_noise], some)
+        everywhere, elsewhere = [projected(lambda b: b.whole), *curve, *noise, *half], [*refits, *refit_noise]
+        total = len(everywhere) + len(elsewhere)
+        cost = self._nll(everywhere, None, lambda done: self._progress(done, total))
+        again = self._nll(elsewhere, some, lambda done: self._progress(len(everywhere) + done, total))
         whole, along, noised, halved = np.split(cost, np.cumsum([1, len(curve), len(noise)]))
         nothing = np.zeros((0, windows))
         return {
@@ -156,11 +158,15 @@ class _Rung:
         on_half = _Fitted.of(half, half.rank_for(v.share), self._strict)
         return _Boundary(block, positions, whole, k, _Fitted.of(whole, k, self._strict), refits, on_half, predictive.weights)
 
-    def _nll(self, variants: Sequence[Variant], windows: list[int] | None) -> Array:
+    def _progress(self, done: int, total: int) -> None:
+        before, rungs = self._work.rungs.index(self._rung), len(self._work.rungs)
+        self._work.progress(before * total + done, rungs * total)
+
+    def _nll(self, variants: Sequence[Variant], windows: list[int] | None, progress: Callable[[int], None]) -> Array:
         """Run variants from the first boundary: ``(variants, windows)``."""
         start = self._blocks[0]
         clean, parts = self._streams.at[start][INTERVENTION], []
         for done, final in branch(self._work.anatomy, clean, start, self._streams.ids[INTERVENTION], variants, windows):
             parts.append(self._language.nll(final, windows))
-            self._work.progress(done + len(final), len(variants))
+            progress(done + len(final))
         return np.concatenate(parts)

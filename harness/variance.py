@@ -177,7 +177,8 @@ class Subspaces(Findings):
 class Ablation(Findings):
     """KL(clean ‖ ablated) in nats per position for each of n PCs: ``kl (n, W)``.
 
-    ``ranks (n)`` from 0; ``variance (n)`` along each, ``variance_fit (G, n)`` without each group, ``variance_half (n)`` on half of them.
+    ``ranks (n)`` from 0; ``variance (n)`` along each, ``variance_fit (G, n)`` without each group, ``variance_half (n)`` on half of them;
+    ``floor (W)``: KL of a change as small as the stream's rounding.
     """
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
@@ -186,6 +187,7 @@ class Ablation(Findings):
         "variance_fit": ("G", "n"),
         "variance_half": ("n",),
         "kl": ("n", "W"),
+        "floor": ("W",),
         "fitted": (),
         "left_out": (),
     }
@@ -203,7 +205,7 @@ class Ablation(Findings):
 class Sensitivity(Findings):
     """KL(clean ‖ pushed) in nats per position: ``kl (n, 2, W)`` along n PCs and against, ``random (n, 2, W)`` along random directions.
 
-    ``ranks``, ``variance (n)`` of the PCs; ``norm`` of the push.
+    ``ranks``, ``variance (n)`` of the PCs; ``norm`` of the push; ``floor (W)``: KL of a change as small as the stream's rounding.
     """
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
@@ -212,6 +214,7 @@ class Sensitivity(Findings):
         "kl": ("n", SIGNS, "W"),
         "random": ("n", SIGNS, "W"),
         "norm": (),
+        "floor": ("W",),
         "fitted": (),
         "left_out": (),
     }

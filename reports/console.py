@@ -14,6 +14,7 @@ from rich.text import Text
 
 from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
+from reports.evidence import print_evidence
 from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, ladder, number, plus_minus
 
 _STYLES = {
@@ -81,6 +82,7 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
         _print_claims(console, here, mine, ledger.pairs[model, corpus])
         _print_untested(console, here)
         _print_depth(console, here)
+        print_evidence(console, facts.get("evidence", {}).get(f"{model}/{corpus}", {}), here)
     _print_messages(console, rows)
     if any(row.value is not None for row in rows):
         console.print(Text(_legend(console.width), style="dim"))

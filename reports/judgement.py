@@ -45,7 +45,7 @@ def judge(
         return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=absent, quick=quick)
     if figure.fit is None and figure.score is None:  # A count, say: the jackknife needs a smooth figure.
         return Row(cell, Verdict.MEASURED, predicate.unit, core, value, caveats=caveats, reason=note, quick=quick)
-    change, most = figure.change_on_half(), lab.protocol.half_sample_change
+    change, most = figure.change_on_half() if cell.rung == "strict" else None, lab.protocol.half_sample_change
     if change is not None and not change <= most:
         scale = "" if figure.origin is None else " on the log scale"
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")

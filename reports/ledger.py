@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from claims import CLAIMS, Bound, Claim, Predicate, Verdict
-from claims.claim import Measures
 from claims.declared import all_predicates
 from harness.errors import LongWorkError
 from harness.protocol import RUNGS
@@ -191,8 +190,6 @@ class Ledger:
     """All rows of a run. ``pairs`` maps each selected (model, corpus) to the model's number of blocks."""
 
     pairs: dict[tuple[str, str], int]
-    measurable: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    """(claim marker, predicate) → rungs for which this version has a measurement."""
     selected: set[str] = field(default_factory=set)
     """Identifiers of the cells that the session set out to test."""
     quick: bool = False
@@ -201,11 +198,6 @@ class Ledger:
     def add(self, row: Row) -> None:
         """Enter a row; a cell measured twice keeps the last."""
         self.rows[row.cell] = row
-
-    def note(self, measures: Measures | None) -> None:
-        """Note for which rungs a test measures its predicate."""
-        if measures is not None:
-            self.measurable[measures.claim.marker, measures.predicate.name] = set(measures.rungs)
 
     def cells(self) -> Iterator[Cell]:
         """Yield every declared cell of every model and corpus."""
@@ -226,7 +218,7 @@ class Ledger:
         complete = []
         for (model, corpus), n_blocks in self.pairs.items():
             for claim, predicate in all_predicates():
-                can = self.measurable.get((claim.marker, predicate.name), set())
+                can = {rung for measurement in predicate.measured_by for rung in measurement.rungs}
                 for rung, block in predicate.cells(n_blocks):
                     cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
                     why = _STOPPED if cell.ident in self.selected else _NOT_SELECTED if rung in can else _NO_MEASUREMENT

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from claims.claim import Measures
+from claims.declared import all_predicates
 from claims.verdicts import Verdict
 from fixtures.errors import CorpusError, ModelError
 from fixtures.models import Model
@@ -102,6 +103,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.stash[ROW] = row
         if isinstance(error, (*_EXPECTED, *_UNTESTED)):
             report.longrepr = row.message()
+        if isinstance(error, LongWorkError):  # Left out, not failed.
+            report.outcome, report.longrepr = "skipped", (*item.location[:1], item.location[1] or 0, row.message())
     if isinstance(report.longrepr, tuple):
         report.longrepr = (*item.location[:1], item.location[1] or 0, report.longrepr[2])  # The claim's file, not that of the judge.
     if ROW in item.stash and (call.when == "call" or error is not None):
@@ -200,7 +203,7 @@ class Recorder:
         """Print the verdict table; when nothing was selected, what there is to select."""
         ledger = self._config.stash[LEDGER]
         if terminalreporter._session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-            measured = ", ".join(f"{claim} ({name})" for claim, name in ledger.measurable)
+            measured = ", ".join(f"{claim.marker} ({predicate.name})" for claim, predicate in all_predicates() if predicate.measured_by)
             models = ", ".join(dict.fromkeys(model for model, _ in ledger.pairs))
             terminalreporter.write_line(f"nothing is selected; measured in this version: {measured}; models at hand: {models}")
         if not ledger.rows or self._config.option.collectonly:

@@ -5,14 +5,11 @@ A model's cells go to one worker, whatever ``--dist`` says: a model costs gigaby
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-import claims
 from fixtures import wikitext
 from fixtures.hub_trouble import unreachable
 from fixtures.naming import readable_size
@@ -39,14 +36,6 @@ class Workers:
 
     def __init__(self, config: pytest.Config, subjects: Subjects) -> None:
         self._config, self._subjects, self._told = config, subjects, False
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_setupnodes(self) -> None:
-        """Find out here what this version measures: with workers, this process collects nothing."""
-        for module in pkgutil.iter_modules(claims.__path__):
-            if module.name.startswith("claim_"):
-                for test in vars(importlib.import_module(f"claims.{module.name}")).values():
-                    self._config.stash[LEDGER].note(getattr(test, "measures", None))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

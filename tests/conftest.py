@@ -19,6 +19,7 @@ import transformers
 from tests import planted
 
 ROOT = Path(__file__).parent.parent
+LINEARITY = sorted((ROOT / "claims").glob("claim_[24]_*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -69,13 +70,13 @@ def shelf(tmp_path_factory):
 
 @pytest.fixture
 def claims(pytester, shelf):
-    """Run ``pytest claims`` in this process, from an empty folder."""
+    """Run ``pytest claims`` in this process, from an empty folder: the quick claims, of linearity, unless others are given."""
 
-    def run(*arguments, model="rising", text="text"):
+    def run(*arguments, model="rising", text="text", files=LINEARITY):
         given = [f"--model={shelf / model}"] if model else []
         given += [f"--corpus={shelf / text}"] if text else []
         result = pytester.runpytest_inprocess(
-            f"--rootdir={ROOT}", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", ROOT / "claims", *given, *arguments
+            f"--rootdir={ROOT}", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", *files, *given, *arguments
         )
         file = pytester.path / "report.json"
         result.report = json.loads(file.read_text()) if file.exists() else None

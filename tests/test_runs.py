@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from harness.store import Store, read
+from tests.conftest import LINEARITY
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,9 +22,20 @@ sys.exit(code)
 """
 
 
-def process(*arguments, code=RUN):
+def process(*arguments, code=RUN, files=("claims",)):
     """Run ``pytest claims`` in a process of its own."""
-    command = [sys.executable, "-c", code, "claims", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        *map(str, files),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -71,13 +83,14 @@ sys.exit(pytest.main(sys.argv[1:]))
 def test_a_run_killed_at_random_points_and_resumed_gives_equal_rows(shelf, tmp_path):
     """SIGKILL after a random number of batches, and the same command again, at least ten times: the rows of a run left alone."""
     given = ["--model", shelf / "llama", "--corpus", shelf / "text", "--verdicts=report"]
-    alone = process(*given, "--no-store", "--report", tmp_path / "alone.json")
+    alone = process(*given, "--no-store", "--report", tmp_path / "alone.json", files=LINEARITY)
     assert alone.returncode == 0, alone.stdout + alone.stderr
     draw = random.Random(0)
     kills = 0
     for _ in range(60):
         store = ["--store", tmp_path / "store", "--report", tmp_path / "resumed.json"]
-        command = [sys.executable, "-c", KILLED, str(draw.randrange(13, 19)), "claims", "-q", *map(str, [*given, *store])]
+        files = [str(file.relative_to(ROOT)) for file in LINEARITY]
+        command = [sys.executable, "-c", KILLED, str(draw.randrange(13, 19)), *files, "-q", *map(str, [*given, *store])]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         if done.returncode != -signal.SIGKILL:
             break
@@ -91,3 +104,43 @@ def test_a_run_killed_at_random_points_and_resumed_gives_equal_rows(shelf, tmp_p
     assert not list((tmp_path / "store").rglob("*.part"))
     assert not any(read(file)[0].get("unfinished") for file in store.entries())
     assert store.set_aside() == []
+
+
+KILLED_VARIANTS = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+from harness import bookmark, branches
+bookmark._SHARE = 1e9  # keep after every group of variants
+branches.GROUP = 16  # one variant a group
+import harness.language
+real = harness.language.Language.kl_from_clean
+def counted(self, final):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, final)
+harness.language.Language.kl_from_clean = counted
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def test_interventions_that_were_killed_go_on_where_they_stopped(shelf, tmp_path):
+    """SIGKILL in the middle of the ablations: each run makes the next few and no more, and the rows are those of a run left alone."""
+    given = ["-k", "variance_ranks_importance and strict", "--model", shelf / "llama", "--corpus", shelf / "text", "--verdicts=report"]
+    alone = process(*given, "--no-store", "--report", tmp_path / "alone.json")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    runs = 0
+    for _ in range(20):
+        store = ["--store", tmp_path / "store", "--report", tmp_path / "resumed.json"]
+        command = [sys.executable, "-c", KILLED_VARIANTS, "11", "claims", "-q", *map(str, [*given, *store])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        runs += 1
+        if done.returncode != -signal.SIGKILL:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runs == 3  # 32 ablations, eleven a run
+    alone, resumed = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "resumed"))
+    assert resumed["rows"] == alone["rows"]
+    assert not any(read(file)[0].get("unfinished") for file in Store(tmp_path / "store").entries())

@@ -125,7 +125,10 @@ def test_an_entry_that_does_not_decode_is_set_aside(tmp_path):
 
 def test_results_of_other_sizes_are_not_results(tmp_path):
     """Fewer blocks, groups or windows than asked for, a rung missing: set aside."""
-    from harness.laboratory import RANK, _decode_linearity, _encode_linearity
+    from harness.linearity import flattened
+    from harness.measurement import RANK, Sizes
+
+    sizes = Sizes(blocks=4, width=8, groups=16, windows={"calibration": 32, "evaluation": 16})
 
     def found(blocks=4, groups=16, windows=16):
         ones = {name: np.ones(blocks) for name in Linearity.NAMES}
@@ -135,14 +138,14 @@ def test_results_of_other_sizes_are_not_results(tmp_path):
     def readable(arrays):
         store = Store(tmp_path)
         store.put(KEY, Record(arrays))
-        return store.get(KEY, lambda record: _decode_linearity(record, RANK, 4, 16, 16)) is not None
+        return store.get(KEY, lambda record: RANK.read(record.arrays, sizes)) is not None
 
-    assert readable(_encode_linearity(found()))
+    assert readable(flattened(found()))
     missing = found()
     del missing["typical"]
     for wrong in (found(blocks=2), found(groups=0), found(windows=3), missing, {}):
         with pytest.warns(StoreWarning, match="set aside"):
-            assert not readable(_encode_linearity(wrong))
+            assert not readable(flattened(wrong))
 
 
 @pytest.mark.parametrize(
@@ -150,13 +153,14 @@ def test_results_of_other_sizes_are_not_results(tmp_path):
 )
 def test_windows_of_other_sizes_are_not_windows(ids):
     """Wrong shapes, negative or fractional ids."""
-    from harness.laboratory import _decode_windows
+    from harness.layouts import decode
 
-    plan = {"layout": "contiguous", "window": 8, "count": [4, 4]}
+    counts = {"calibration": 4, "evaluation": 4}
+    plan = {"layout": "paper", "window": 8, "count": counts, "fewest": counts}
     good = np.zeros((4, 8), np.int64)
-    _decode_windows(Record({"calibration": good, "evaluation": good}), plan)
+    decode(Record({"calibration": good, "evaluation": good}), plan)
     with pytest.raises(ValueError, match="windows"):
-        _decode_windows(Record({"calibration": good, "evaluation": ids}), plan)
+        decode(Record({"calibration": good, "evaluation": ids}), plan)
 
 
 @pytest.mark.parametrize("step", ["fsync", "fdopen"])
