@@ -83,6 +83,7 @@ VARIANCE = Claim(
             {"paper": Bound(0.20, 0.20, "at_most", open_falsified=True), "strict": at_most(0, 0.05)},
             rungs=INTERVENTIONS,
             fewest_blocks=2,
+            inside=CORRELATION,
             controls={"strict": "taking off what random subspaces of equal dimension give"},
             measured_by=measurement.LOGIT_CHANGE,
         ),

@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "cff76c06a48edc801e23152db17bc9232346eb4cfbbd930c3ed6a6e60858c101"
+LOCKED = "67be3a3de56a359bfdc88082819786ac19f103a73a75c54b027810c6cc663b8a"
 AMENDMENTS: tuple[str, ...] = ()
 
 

@@ -117,9 +117,8 @@ def _lost_in_rounding(lab: Laboratory, kl: Array, floor: Array) -> list[str]:
     share = float(np.mean(kl < _ABOVE_ROUNDING * floor.mean()))
     if share <= _MOST_ROUNDING:
         return []
-    return [
-        f"the KL of {share:.0%} of directions is lost in the rounding of {lab.facts.dtype} ({floor.mean():.1e} nats); try --dtype float32"
-    ]
+    lost = f"the KL of {share:.0%} of directions is lost in the rounding of {lab.facts.dtype} ({floor.mean():.1e} nats)"
+    return [f"{lost}; try --dtype float32"]
 
 
 def gain(lab: Laboratory, rung: str) -> Figure:
@@ -151,7 +150,7 @@ def of_sensitivity(lab: Laboratory, rung: str) -> Remarks:
     doubts += _lost_in_rounding(lab, a["kl"].mean((1, 2)), a["floor"])
     note = (
         f"random directions {beside['random']:.3f}, variance {beside['variance']:.3f}; Spearman of variance with sensitivity "
-        f"{beside['spearman']:.2f}; uniform sensitivity does not support the claim: importance = variance × sensitivity (Eq. 3)"
+        f"{_signed(beside['spearman'])}; uniform sensitivity does not support the claim: importance = variance × sensitivity (Eq. 3)"
     )
     evidence = {
         "rank": [int(i) for i in a["ranks"]],
@@ -161,7 +160,7 @@ def of_sensitivity(lab: Laboratory, rung: str) -> Remarks:
         "norm": found.number("norm"),
         **{f"gini_{name}" if name != "spearman" else name: value for name, value in beside.items()},
     }
-    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=_finite(evidence))
+    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
 
 
 def of_logit_change(lab: Laboratory, rung: str) -> Remarks:
@@ -172,7 +171,7 @@ def of_logit_change(lab: Laboratory, rung: str) -> Remarks:
     if rung == "paper":
         caveats.append(_MECHANICAL)
     ablated, rank, own = int(found.number("ablated")), int(found.number("rank")), float(a["correlation"][0])
-    note = f"{ablated} PCs ablated together, {found.number('held'):.0%} of variance" + (
+    note = f"{ablated} PC{'s ablated together' if ablated > 1 else ' ablated'}, {found.number('held'):.0%} of variance" + (
         f"; 90% would take {rank}" if rank > ablated else ""
     )
     random = a["correlation"][1:]
@@ -195,7 +194,7 @@ def of_dimensions(lab: Laboratory, rung: str, block: int) -> Remarks:
     if block == lab.protocol.variance.mid(lab.model.n_blocks):
         spectra = lab.spectra(rung)
         values = spectra.arrays["values"][block]
-        left_out = float(spectra.arrays["left_out"][block])
+        left_out = float(spectra.arrays["left_out"][block]) if rung == "typical" else 0.0
         if values.sum() > 0:
             remarks["evidence"] = {"block": block, "shares": _list(values / values.sum()), "left_out": left_out}
     return remarks
@@ -205,6 +204,6 @@ def _list(array: Array) -> list[float]:
     return [float(value) for value in array]
 
 
-def _finite(evidence: dict[str, object]) -> dict[str, object]:
-    """Numbers that are not there are null in JSON."""
-    return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in evidence.items()}
+def _signed(value: float) -> str:
+    """Write a correlation with a true minus sign."""
+    return f"{value:.2f}".replace("-", "−")

@@ -7,6 +7,7 @@ xdist workers too. Tests that carry no cell are left alone.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -66,7 +67,7 @@ class Judge:
         row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, lab, absent)
         item.stash[ROW] = row
         if evidence:
-            item.stash[EVIDENCE] = {f"{cell.model}/{cell.corpus}": {f"{cell.predicate}/{cell.rung}": evidence}}
+            item.stash[EVIDENCE] = {f"{cell.model}/{cell.corpus}": {f"{cell.predicate}/{cell.rung}": _finite(evidence)}}
         if row.verdict is Verdict.FALSIFIED:
             pytest.fail(row.message(), pytrace=False)
         if row.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
@@ -213,6 +214,15 @@ class Recorder:
         terminalreporter.section("verdicts")
         terminalreporter.write_line(text)
         terminalreporter.write_line(self._note)
+
+
+def _finite(value: Any) -> Any:
+    """Put null for numbers that are not finite, at any depth: JSON has none."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:

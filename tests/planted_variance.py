@@ -1,7 +1,7 @@
 """Planted subjects for claim 1: transformers of which it is known where variance lies, and what the final stream and the text rest on.
 
-In planted coordinates the stream entering any block but the first is ``s = σ ⊙ z``: a word's code (±1) on some coordinates, and on the
-others numbers of unit variance that no word tells. The last block replaces it by ``y = z L + e(z) E + n ⊙ salt``: linear, even (and so
+In planted coordinates the stream of every block but the last is ``s = LIFT + σ ⊙ z``: z is a word's code (±1) on some coordinates, and on
+the others numbers of unit variance that no word tells. The last block replaces it by ``y = z L + e(z) E + n ⊙ salt``: linear, even (and so
 uncorrelated with z), and drawn anew for every token. The head knows which word follows which (:func:`corpus`) and reads it off
 the code in y. So PCs are the coordinates in the order of σ, predictive directions the rows of L, and words are lost where their
 code is. ``rotation`` and ``scale`` write the same function in another basis and in other units.
@@ -27,6 +27,7 @@ WORDS = 128
 BLOCKS = 4
 FAITH = 0.9  # how often a word is followed by its successor, and not by any word
 ROWS = 8192  # of the table of numbers that no word tells
+LIFT = 1.0  # what every coordinate of the stream has on average, in units of s
 SINKS = (0, 7)  # positions that carry a massive activation: the first token, and one that only its norm gives away
 
 Entry = tuple[int, int, float]
@@ -79,6 +80,7 @@ class SpectralMlp(nn.Module):
         d, self.first, self.last = config.hidden_size, index == 0, index == BLOCKS - 1
         basis, spread = config.basis, torch.tensor(config.spread, dtype=torch.float64)
         self.sink = nn.Parameter((config.sink * config.scale * basis[-1]).float())
+        self.lift = nn.Parameter((LIFT * config.scale * basis.sum(0)).float())
         self.read = nn.Parameter((basis.T / spread / config.scale).float())
         self.write = nn.Parameter((config.scale * basis).float())
         self.linear, self.even = (nn.Parameter(_matrix(entries, d)) for entries in (config.linear, config.even))
@@ -90,7 +92,7 @@ class SpectralMlp(nn.Module):
         sink[:, [p for p in SINKS if p < hidden.shape[1]]] = self.sink
         if not self.last:
             return sink if self.first else torch.zeros_like(hidden)
-        z = (hidden - sink) @ self.read
+        z = (hidden - sink - self.lift) @ self.read
         return (z @ self.linear + even(z) @ self.even + self.noise * salt) @ self.write - hidden
 
 
@@ -141,7 +143,7 @@ class SpectralModel(PreTrainedModel):
         self.norm = SoftNorm(config.scale)
         self.lm_head = nn.Linear(d, config.vocab_size, bias=False)
         with torch.no_grad():
-            self.embed.weight.copy_(config.scale * (codes * spread) @ basis)
+            self.embed.weight.copy_(config.scale * (codes * spread + LIFT) @ basis)
             self.vary.weight.copy_(config.scale * (others * spread) @ basis)
             self.salt.weight.copy_(table[:, :d])
             self.lm_head.weight.copy_(config.sharpness * _reading(config) @ basis)
@@ -235,6 +237,52 @@ def corpus(folder: Path, calibration: int = 32 * 256, evaluation: int = 64 * 256
     (folder / "train.txt").write_text(text(calibration, seed=1))
     (folder / "test.txt").write_text(text(evaluation, seed=2))
     return folder
+
+
+D, K = 64, 8  # the width, and how many directions the overlap compares
+TOP, TAIL = range(K), range(D - K, D)
+STEEP = [(12 * 0.92**i) ** 0.5 for i in TOP] + [(0.25 * 0.97**i) ** 0.5 for i in range(D - K)]  # the first K hold 92% of variance
+EVEN = [(4 * 0.93**i) ** 0.5 for i in range(D)]  # each a little less than the one before
+
+SUBJECTS: dict[str, dict[str, Any]] = {
+    # Words are told, and the final stream is predicted, by the directions of least variance; those of most variance matter a little.
+    "hidden": {
+        "spread": STEEP,
+        "code": TAIL,
+        "linear": [*((source, i, 1.0) for i, source in enumerate(TAIL)), *((i, K + i, 0.35) for i in TOP)],
+        "noise": [*(0.1 + 0.05 * i for i in TOP), *[0.35] * K, *[0.02] * (D - 2 * K)],  # to each direction a correlation of its own
+    },
+    # They are told by the directions of most variance, and by a little of another one, so that a projection costs something.
+    "shown": {
+        "spread": STEEP,
+        "code": [*TOP, 40],
+        "linear": [*((i, i, 0.95**i) for i in TOP), (40, K, 0.15)],
+        "noise": [*(0.05 + 0.04 * i for i in TOP), 0.4, *[0.02] * (D - K - 1)],
+    },
+    # The final stream is the stream at mid: a direction matters as much as it varies, and equal pushes matter equally.
+    "copied": {"spread": EVEN, "code": TOP, "linear": [(i, i, 0.5 * EVEN[i]) for i in range(D)]},
+    # The less a direction varies, the more it matters.
+    "reversed": {"spread": EVEN, "code": TAIL, "linear": [(i, i, 0.1 / EVEN[i]) for i in range(D)]},
+    # What the directions of most variance do is even in their scores; where it lies others do more, and that is linear.
+    "folded": {"spread": STEEP, "linear": [(K + i, 0, K**-0.5) for i in TOP], "even": [(i, 0, K**-0.5) for i in TOP], "code": TAIL},
+    # What they do is linear; where it lies others do what is even, which drowns it when they are ablated too.
+    "drowned": {"spread": STEEP, "linear": [(i, 0, K**-0.5) for i in TOP], "even": [(K + i, 0, K**-0.5) for i in TOP], "code": TAIL},
+    # Nothing of mid reaches the final stream.
+    "unheard": {"spread": STEEP, "code": TAIL, "noise": [1.0] * D},
+}
+
+
+def tilted(inside: float) -> dict[str, Any]:
+    """Return a subject whose K predictive directions each lie in the top K PCs by a share, in whitened coordinates: cos² of the angle."""
+    near, far = inside**0.5, (1 - inside) ** 0.5
+    linear = [*((i, i, near) for i in TOP), *((source, i, far) for i, source in enumerate(TAIL))]
+    return {"spread": STEEP, "code": TAIL, "linear": linear, "noise": [0.2] * D}
+
+
+def halved(inside: int) -> dict[str, Any]:
+    """Return a subject of whose K predictive directions so many are top PCs, and the others none of them."""
+    linear = [(i if i < inside else source, i, 1.0) for i, source in enumerate(TAIL)]
+    return {"spread": STEEP, "code": TAIL, "linear": linear, "noise": [0.2] * D}
 
 
 def save(folder: Path, **settings: Any) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ import scipy.special
 import torch
 import transformers
 from statsmodels.multivariate.cancorr import CanCorr
+from torch import nn
 
 from harness.admission import dissect
+from harness.anatomy import finish
+from harness.errors import MeasurementError
 from harness.interventions import Added, intervened
 from harness.language import Language, LogitSketch
 from harness.logit_change import _correlation
@@ -73,7 +77,7 @@ def test_likelihoods_and_divergences_equal_numpy(family):
     language = Language(anatomy, clean, IDS)
     truth = np.stack([divergence(logits, o) for o in other])
     np.testing.assert_allclose(language.kl_from_clean(torch.stack(final)), truth, rtol=1e-4, atol=1e-9)
-    assert np.abs(divergence(other[-1], logits) / truth[-1] - 1).min() > 1e-2
+    assert np.abs(divergence(other[-1], logits) / truth[-1] - 1).max() > 1e-2
     likely = [scipy.special.log_softmax(o[:, :-1], axis=-1) for o in (logits, *other)]
     nll = -np.stack([np.take_along_axis(o, IDS[:, 1:, None], -1)[..., 0].mean(-1) for o in likely])
     np.testing.assert_allclose(language.nll(torch.stack([clean, *final])), nll, rtol=1e-5)
@@ -111,17 +115,71 @@ def test_a_tiny_divergence_is_right_to_a_hundredth(family):
     assert (np.abs(naive / truth - 1) > 0.5).all()
 
 
-@pytest.mark.xfail(strict=True, reason="kl_from_clean: e^b overflows float32 where a logit rises by more than 88")
-@pytest.mark.parametrize("loud", [30.0, 100.0])
+@pytest.mark.parametrize("loud", [10.0, 100.0])
 def test_a_huge_divergence_is_a_number(loud):
-    """Where logits change by hundreds the divergence is hundreds of nats, not infinity or NaN."""
+    """Where logits rise by hundreds the divergence is tens or hundreds of nats, not infinity: e^b alone leaves float32 at 88."""
     model, anatomy = subject("planted")
     model.lm_head.weight *= loud
     clean, logits = run(model, anatomy)
     final, other = run(model, anatomy, (Added(1, None, 20 * rows(1, 32, 3)[0].double()),))
     truth = divergence(logits, other)
-    assert truth.min() > 5
+    assert truth.min() > 20
+    assert ((other - logits).max() > 88) == (loud == 100)
     np.testing.assert_allclose(Language(anatomy, clean, IDS).kl_from_clean(final[None])[0], truth, rtol=1e-4)
+
+
+class Given(nn.Module):
+    """A norm and a head that give the stream itself as logits."""
+
+    def forward(self, hidden):
+        """Change nothing."""
+        return hidden.clone()
+
+
+BELOW_ZERO = pytest.mark.xfail(strict=True, reason="beyond _FAR kl_from_clean gives −1e-7 for what is next to nothing")
+
+
+@pytest.mark.parametrize("rise", [70.0, 79.0, pytest.param(81.0, marks=BELOW_ZERO), 90.0, 110.0])
+def test_a_token_that_was_all_but_impossible_may_rise_far(rise):
+    """From e^−100 by e^rise: the divergence is right to 1e-7, even where it is next to nothing, and never below zero."""
+    _, anatomy = subject("planted")
+    anatomy = dataclasses.replace(anatomy, norm=Given(), head=Given())
+    for seed in range(10):
+        clean = 0.3 * rows(WINDOWS * TOKENS, 97, seed).view(WINDOWS, TOKENS, 97)
+        clean[..., 5] -= 100
+        other = clean.clone()
+        other[..., 5] += rise
+        found = Language(anatomy, clean, IDS).kl_from_clean(other[None])[0]
+        np.testing.assert_allclose(found, divergence(clean.double().numpy(), other.double().numpy()), rtol=1e-3, atol=3e-7)
+        assert (found >= 0).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error(value):
+    """Never a figure."""
+    _, anatomy = subject("planted")
+    anatomy = dataclasses.replace(anatomy, norm=Given(), head=Given())
+    clean = rows(WINDOWS * TOKENS, 97, 0).view(WINDOWS, TOKENS, 97)
+    other = clean.clone()
+    other[1, 3, 4] = value
+    for read in (Language(anatomy, clean, IDS).nll, Language(anatomy, clean, IDS).kl_from_clean):
+        with pytest.raises(MeasurementError, match="logits after an intervention are not finite"):
+            read(other[None])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", ["planted", "gemma2", "phi"])
+def test_a_head_of_half_precision_is_applied_in_full(family, dtype):
+    """The figures are those of its weights and its streams in float64: rounded logits alone would be a divergence of 1e-5 and more."""
+    model, anatomy = subject(family)
+    anatomy.norm.to(torch.float32)
+    anatomy.head.to(dtype)
+    clean, _ = run(*subject(family))
+    other = clean + 1e-3 * clean.norm(dim=-1, keepdim=True) * rows(TOKENS, 32, 4)
+    precise = dissect(copy.deepcopy(model).double())
+    rounded = [anatomy.norm(h).float().double() for h in (clean, other)]
+    logits = [finish(precise.head(h), model).numpy() for h in rounded]
+    np.testing.assert_allclose(Language(anatomy, clean, IDS).kl_from_clean(other[None])[0], divergence(*logits), rtol=1e-3)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 4, 1000])
