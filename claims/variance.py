@@ -67,7 +67,7 @@ def of_overlap(lab: Laboratory, rung: str) -> Remarks:
     beside = ", ".join(
         f"{name} {found.number(name):.3f} (random {random[name][0]:.3f}, {random[name][1]:.3f}–{random[name][2]:.3f})" for name in random
     )
-    note = f"k = {k} of {width}, {k / width:.1%} by chance; not judged: {beside}, whitened {found.number('whitened'):.3f}"
+    note = f"k = {k} of {width}, {k / width:.1%} by chance; shown beside: {beside}, whitened {found.number('whitened'):.3f}"
     evidence = {
         "k": k,
         "width": width,

@@ -120,7 +120,7 @@ class Anatomy:
     def _interned(self, shape: tuple[int, ...], calls: list[Call]) -> list[Call]:
         """Reuse equal masks and tables, so that they are held once and not once a batch."""
         known = self._calls.setdefault(shape, calls)
-        return known if _same([c.kwargs for c in known], [c.kwargs for c in calls]) else calls
+        return known if _same([(c.args, c.kwargs) for c in known], [(c.args, c.kwargs) for c in calls]) else calls
 
 
 def entry_device(embedding: nn.Module) -> torch.device:

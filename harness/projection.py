@@ -43,8 +43,11 @@ class _Fitted:
 
     @classmethod
     def of(cls, pca: Principal, k: int, noise: bool) -> _Fitted:
+        if not noise:
+            return cls(pca.mean, pca.top(k).clone(), None)
         dropped = 1 - pca.values[:k].sum() / pca.values.sum()
-        return cls(pca.mean, pca.top(k).clone(), pca.vectors * (dropped * pca.variance).sqrt() if noise else None)
+        # The symmetric root: it hardly moves between refits, where QΛ^½ turns with every sign and swap of eigenvectors.
+        return cls(pca.mean, pca.top(k).clone(), (pca.vectors * (dropped * pca.variance).sqrt()) @ pca.vectors.T)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def judge(
         return Row(cell, Verdict.MEASURED, predicate.unit, core, value, caveats=caveats, reason=note, quick=quick)
     change, most = figure.change_on_half() if cell.rung == "strict" else None, lab.protocol.half_sample_change
     if change is not None and not change <= most:
-        scale = "" if figure.origin is None else " on the log scale"
+        scale = "" if figure.origin is None else ", on the log scale too"
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):

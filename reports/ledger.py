@@ -177,7 +177,8 @@ def ladder(predicate: Predicate, rows: Iterable[Row], n_blocks: int) -> str | No
     moves = []
     for (before, was), (after, now) in itertools.pairwise(steps):
         if now is not was:
-            controls = " or ".join(predicate.control(order[i]) for i in range(before + 1, after + 1))
+            between = [order[i] for i in range(before + 1, after + 1) if order[i] in predicate.rungs]
+            controls = " or ".join(predicate.control(rung) for rung in between)
             moves.append(f"{controls} ({order[after]}) makes it {now.word}")
     first, last = order[steps[0][0]], order[steps[-1][0]]
     if not moves:

@@ -170,8 +170,15 @@ MUTATIONS = [
     ("harness/variance.py", "(float(o) - chance) / (1 - chance)", "float(o)", "test_planted_variance"),
     ("harness/variance.py", "float(r[0] - r[1:].mean())", "float(r[0])", "test_planted_variance"),
     ("harness/projection.py", "(dropped * pca.variance).sqrt()", "pca.variance.sqrt()", "test_planted_variance"),
+    ("harness/projection.py", ".sqrt()) @ pca.vectors.T)", ".sqrt()))", "test_planted_variance"),
     ("harness/directions.py", '"kl": kl[i + 1], "random"', '"kl": kl[0], "random"', "test_planted_variance"),
-    ("harness/logit_change.py", "b = -b  #", "pass  #", "test_planted_variance"),
+    ("harness/logit_change.py", "b = -b  #", "pass  #", "test_logit_change"),
+    (
+        "harness/logit_change.py",
+        "_seen_through(rows, changes), _seen_through(on, changes)",
+        "*[_seen_through(rows, changes)] * 2",
+        "test_logit_change",
+    ),
 ]
 
 

@@ -63,8 +63,7 @@ KIND = pytest.mark.parametrize("kind", KINDS)
 def test_interventions_equal_numpy(kind, dtype):
     """At every position, to the last digit of the stream's type, beside a massive activation too; all but additions are idempotent."""
     intervention, truth = examples(None)[kind]
-    hidden = stream(dtype=dtype)
-    before = hidden.clone()
+    hidden, before = stream(dtype=dtype), stream(dtype=dtype)
     found = intervention.apply(hidden, [0, 1, 2])
     assert found.dtype == dtype
     assert torch.equal(hidden, before)

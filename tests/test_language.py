@@ -112,7 +112,7 @@ def test_a_tiny_divergence_is_right_to_a_hundredth(family):
     np.testing.assert_allclose(language.kl_from_clean(other[None])[0], truth, rtol=0.01)
     p, q = (anatomy.logits(h)[:, :-1].log_softmax(-1) for h in (clean, other))
     naive = (p.exp() * (p - q)).sum(-1).mean(-1).numpy()
-    assert (np.abs(naive / truth - 1) > 0.5).all()
+    assert np.abs(naive / truth - 1).max() > 0.5
 
 
 @pytest.mark.parametrize("loud", [10.0, 100.0])
