@@ -176,7 +176,7 @@ MUTATIONS = [
     (
         "harness/logit_change.py",
         "_seen_through(rows, changes), _seen_through(on, changes)",
-        "*[_seen_through(rows, changes)] * 2",
+        "_seen_through(rows, changes), _seen_through(rows, changes)",
         "test_logit_change",
     ),
 ]
