@@ -10,7 +10,10 @@ from harness.laboratory import Laboratory
 from harness.statistics import Array, Figure
 from harness.variance import CURVES, METHODS, Subspaces
 
+_LEAST_RELIABILITY = 0.8
+_GIVEN = "the interval takes the directions as given"
 _ABOVE_ROUNDING, _MOST_ROUNDING = 2.0, 0.05
+_EDGE = "λ stands at an end of the cross-validation's grid"
 _MECHANICAL = "mechanically above 0.2: the change is a function of the scores"
 
 
@@ -26,6 +29,7 @@ def of_projection(lab: Laboratory, rung: str) -> Remarks:
     if strict:
         note = f"k = {ranks[0]} of {width} at {where}: the projection costs {cost:.3f} nats, noise of the dropped variance {noise:.3f}"
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), width)
+    note += f"; {_left_out(found.number('left_out'))}".rstrip("; ")
     curve = np.exp(a["curve"].mean(-1))
     evidence = {
         "blocks": blocks,
@@ -62,12 +66,14 @@ def of_overlap(lab: Laboratory, rung: str) -> Remarks:
     if rung == "paper" and (depends := _depends_on_ridge(lab, rung)):
         doubts.append(depends)
     if strict and a["edge"]:
-        caveats.append("λ stands at an end of the cross-validation's grid")
+        caveats.append(_EDGE)
     random = {name: [float(f(a[f"null_{name}"])) for f in (np.mean, np.min, np.max)] for name in ("weights", "patterns")}
     beside = ", ".join(
         f"{name} {found.number(name):.3f} (random {random[name][0]:.3f}, {random[name][1]:.3f}–{random[name][2]:.3f})" for name in random
     )
-    note = f"k = {k} of {width}, {k / width:.1%} by chance; shown beside: {beside}, whitened {found.number('whitened'):.3f}"
+    judged = "whitened coordinates" if strict else "weights"
+    note = f"k = {k} of {width}, {k / width:.1%} by chance; {_left_out(found.number('left_out'))}judged by {judged}; "
+    note += f"overlaps of the kinds of directions: {beside}, whitened {found.number('whitened'):.3f}"
     evidence = {
         "k": k,
         "width": width,
@@ -107,7 +113,13 @@ def of_ablation(lab: Laboratory, rung: str) -> Remarks:
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), width)
     most = int(np.argmax(kl))
     doubts += _lost_in_rounding(lab, kl, a["floor"])
+    if not found.reliability >= _LEAST_RELIABILITY:
+        doubts.append(
+            "KL on every second window ranks the PCs unlike KL on the others "
+            f"(ρ = {_signed(found.reliability)}, below {_LEAST_RELIABILITY:g}), and noise pulls the correlation towards 0"
+        )
     note = f"{len(kl)} of {width} PCs, one at a time; KL {kl.min():.1e} to {kl.max():.2g} nats, most at rank {int(a['ranks'][most]) + 1}"
+    note += f"; {_left_out(found.number('left_out'))}{_GIVEN}"
     evidence = {"rank": [int(i) for i in a["ranks"]], "variance": _list(a["variance"]), "kl": _list(kl)}
     return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
 
@@ -130,6 +142,8 @@ def of_gain(lab: Laboratory, rung: str) -> Remarks:
     """Say at which k the gain is least, and R² of every method at every k."""
     found, v, width = lab.subspaces(rung), lab.protocol.variance, lab.facts.width
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), width)
+    if rung == "strict" and found.arrays["edge"]:
+        caveats.append(_EDGE)
     k = found.gain(v.least_r2)[1]
     note = f"least at k = {k}; R² of PCs | CCA | regression: {_by_rank(found)}"
     absent = f"no figure: as many PCs predict less than {v.least_r2:g} of the final stream at every k: {_by_rank(found)}"
@@ -152,6 +166,7 @@ def of_sensitivity(lab: Laboratory, rung: str) -> Remarks:
         f"random directions {beside['random']:.3f}, variance {beside['variance']:.3f}; Spearman of variance with sensitivity "
         f"{_signed(beside['spearman'])}; uniform sensitivity does not support the claim: importance = variance × sensitivity (Eq. 3)"
     )
+    note += f"; {_left_out(found.number('left_out'))}{_GIVEN}"
     evidence = {
         "rank": [int(i) for i in a["ranks"]],
         "variance": _list(a["variance"]),
@@ -177,6 +192,7 @@ def of_logit_change(lab: Laboratory, rung: str) -> Remarks:
     random = a["correlation"][1:]
     if len(random):
         note += f"; PCs {own:.3f}, {len(random)} random subspaces {random.mean():.3f} ({random.min():.3f}–{random.max():.3f})"
+    note += f"; {_left_out(found.number('left_out'))}{_GIVEN}"
     evidence = {"ablated": ablated, "held": found.number("held"), "correlation": own, "random": _list(random)}
     return Remarks(
         doubts=tuple(doubts), caveats=tuple(caveats), note=note, absent="no figure: the ablation changes nothing", evidence=evidence
@@ -202,6 +218,11 @@ def of_dimensions(lab: Laboratory, rung: str, block: int) -> Remarks:
 
 def _list(array: Array) -> list[float]:
     return [float(value) for value in array]
+
+
+def _left_out(share: float) -> str:
+    """Say which share of tokens was left alone, where some were."""
+    return f"{share:.2%} of tokens left out as atypical; " if share > 0 else ""
 
 
 def _signed(value: float) -> str:

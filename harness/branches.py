@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from fixtures.naming import printable
 from harness.anatomy import Anatomy
-from harness.interventions import Intervention
+from harness.errors import MeasurementError
+from harness.interventions import Intervention, check_block
 from harness.sweep import BATCH, check_finite
 from harness.windows import Ids
 
@@ -34,7 +36,11 @@ def branch(
     intervention that lies before the stream, MeasurementError for a stream that stops being finite.
     """
     chosen = list(range(len(clean))) if windows is None else list(windows)
+    if not chosen:
+        raise ValueError("no windows to run")
     for variant in variants:
+        for intervention in variant:
+            check_block(intervention.block, len(anatomy.blocks))
         if any(intervention.block < block for intervention in variant):
             raise ValueError(f"the stream after block {block} is too late for an intervention at {min(i.block for i in variant)}")
     together = max(1, GROUP // len(chosen))
@@ -54,7 +60,11 @@ def _run(anatomy: Anatomy, clean: Tensor, block: int, ids: Ids, variants: Sequen
     _, calls = anatomy.enter(torch.from_numpy(ids[windows]).to(stream.device))
     for b in range(block, len(anatomy.blocks)):
         if b > block:
-            stream = anatomy.run(b, stream, calls[b])
+            try:
+                stream = anatomy.run(b, stream, calls[b])
+            except (KeyError, IndexError, AttributeError, TypeError) as error:  # Blocks that read what lower blocks left behind.
+                why = f"block {b} cannot run without the blocks below ({type(error).__name__}: {printable(error)})"
+                raise MeasurementError(f"{why}; interventions need blocks that pass on nothing but the stream") from error
         stream = _intervene(stream, b, variants, rows)
     check_finite(stream, f"an intervention after block {block}")
     return stream

@@ -13,6 +13,7 @@ from harness.interventions import Added, MeanAblated, Noised
 from harness.language import Language
 from harness.linearity import CALIBRATION
 from harness.measurement import INTERVENTION, Work
+from harness.moments import Sums
 from harness.solving import names_the_block
 from harness.statistics import Array
 from harness.streams import Streams, grouped
@@ -111,19 +112,17 @@ class _Directions:
 
     def variances(self) -> dict[str, Array]:
         """Variance along the same directions without each group of calibration windows, and on half the groups."""
-        total, count = self._moments.total(), self._moments.groups
+        total, groups = self._moments.total(), range(self._moments.groups)
         along = self._pca.vectors[:, self.ranks]
 
-        def of(groups: Sequence[int]) -> Array:
-            sums = total if len(groups) == count else self._moments.total(list(groups))
+        def of(sums: Sums) -> Array:
             rest = sums.about(sums.x / sums.n, sums.y / sums.n).xx
             found: Array = ((along * (rest @ along)).sum(0) / sums.n).cpu().numpy()
             return found
 
-        everything = range(count)
         return {
-            "variance_fit": np.stack([of([g for g in everything if g != out]) for out in everything]),
-            "variance_half": of(everything[::2]),
+            "variance_fit": np.stack([of(total - self._moments.group(g)) for g in groups]),
+            "variance_half": of(self._moments.total(list(groups[::2]))),
         }
 
 

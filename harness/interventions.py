@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from harness.anatomy import Anatomy
-from harness.sweep import moment_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +40,22 @@ class Intervention(ABC):
         """Return the changed stream ``(rows, tokens, d)`` in its own type; row i belongs to window ``windows[i]``."""
         if len(windows) != len(hidden):
             raise ValueError(f"{len(hidden)} rows of the stream, {len(windows)} windows named")
-        device = moment_device(hidden.device)
-        changed = self._changed(hidden.to(device, torch.float64), windows).to(hidden.device, hidden.dtype)
+        if self.positions is not None and not all(0 <= window < len(self.positions) for window in windows):
+            raise ValueError(f"positions are marked for windows 0 to {len(self.positions) - 1}, not for all of {list(windows)}")
+        # In two steps: one device has no float64 to convert to on the way.
+        changed = self._changed(hidden.to(self._device).double(), windows).to(hidden.dtype).to(hidden.device)
         if self.positions is None:
             return changed
         marked = self.positions[list(windows)].to(hidden.device)
         if marked.shape != hidden.shape[:2]:
             raise ValueError(f"positions are marked for {tuple(marked.shape)}, the stream has {tuple(hidden.shape[:2])} windows and tokens")
         return torch.where(marked[..., None], changed, hidden)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the parts of the intervention are, and the arithmetic is done."""
+        parts = [getattr(self, part.name) for part in fields(self) if part.name != "positions"]
+        return next(part.device for part in parts if isinstance(part, Tensor))
 
     @cached_property
     def key(self) -> str:
@@ -94,7 +101,7 @@ class MeanAblated(Intervention):
 
 @dataclass(frozen=True, eq=False)
 class Noised(Intervention):
-    """h ↦ h + F z, z ~ N(0, I): ``factor`` F ``(d, r)`` float64. The draw depends on seed, window and position alone."""
+    """h ↦ h + F z, z ~ N(0, I): ``factor`` F ``(d, r)`` float64. The draw depends on seed, window and shape, not on the batch."""
 
     factor: Tensor
     seed: int
@@ -145,7 +152,15 @@ def intervened(anatomy: Anatomy, interventions: Sequence[Intervention], windows:
 
         return change
 
+    for intervention in interventions:
+        check_block(intervention.block, len(anatomy.blocks))
     with contextlib.ExitStack() as stack:
         for intervention in interventions:
             stack.callback(anatomy.blocks[intervention.block].register_forward_hook(hook(intervention)).remove)
         yield
+
+
+def check_block(block: int, blocks: int) -> None:
+    """Refuse a block that the model does not have: left alone it would be an intervention that does nothing."""
+    if not 0 <= block < blocks:
+        raise ValueError(f"an intervention at block {block}; the model has blocks 0 to {blocks - 1}")

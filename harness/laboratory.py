@@ -168,6 +168,8 @@ class Laboratory:
             progress = self._bench.announce(f"streams, {layout} windows")
             kept = keep(subject.anatomy, self.windows(layout), self.protocol, visitor, subject.device, progress)
             held[layout] = kept
+            if kept.spectra is not None:  # Already paid for.
+                self._bench.store.put(self._key(m.SPECTRA, self.windows(layout)), Record(kept.spectra, self._names()))
         return kept
 
     def _find_windows(self, layout: str, only_stored: bool = False) -> Windows | None:
@@ -210,6 +212,8 @@ class Laboratory:
             "dtype": facts.dtype,
             "attention": facts.attention,
             "device": facts.device_kind,
+            # A model spread over devices keeps its head in its own type, whatever the device.
+            **({"spread": True} if self._bench.placement.device_map is not None else {}),
         }
 
     def _names(self) -> dict[str, str]:

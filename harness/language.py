@@ -68,7 +68,7 @@ class Language:
                 far = b.amax(-1) > _FAR
                 kl = torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0))
                 if bool(far.any()):
-                    kl[far] = torch.logsumexp(torch.log_softmax(clean[far], -1) + b[far], -1)
+                    kl[far] = torch.logsumexp(torch.log_softmax(clean[far], -1) + b[far], -1).clamp_min(0)
                 found[v, w] += _total(kl)
         return self._mean(found)
 
@@ -102,7 +102,7 @@ class LogitSketch:
         self._product: Tensor | None = None
         config = anatomy.model.config.get_text_config()  # type: ignore[union-attr, operator]
         bent = any(getattr(config, name, None) is not None for name in ("logit_scale", "logits_scaling", "final_logit_softcapping"))
-        if isinstance(head, nn.Linear) and not bent and not hasattr(head, "_hf_hook"):
+        if type(head) is nn.Linear and not bent and not hasattr(head, "_hf_hook"):
             self._product = head.weight.float().T @ self._directions  # The bias cancels in a change of logits.
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def _precise_logits(anatomy: Anatomy) -> Callable[[Tensor], Tensor]:
     A head of half precision is applied in float32: its rounding, some 2^−8 of a logit, is a divergence of 1e-3 nats by itself.
     """
     head = anatomy.head
-    narrow = isinstance(head, nn.Linear) and head.weight.dtype in (torch.bfloat16, torch.float16) and not hasattr(head, "_hf_hook")
+    narrow = type(head) is nn.Linear and head.weight.dtype in (torch.bfloat16, torch.float16) and not hasattr(head, "_hf_hook")
     if not narrow:
         return lambda hidden: anatomy.logits(hidden[None])[0].float()
     assert isinstance(head, nn.Linear)

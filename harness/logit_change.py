@@ -68,6 +68,7 @@ def _rung(work: Work, streams: Streams, sketch: LogitSketch, rung: str) -> dict[
         "rank": rank,
         "held": held,
         "fitted": sums.n,
+        "left_out": 0.0 if rung == "paper" else 1 - float(streams.typical_at(INTERVENTION, mid).float().mean()),
     }
 
 
@@ -85,9 +86,9 @@ def _moments(work: Work, streams: Streams, sketch: LogitSketch, rung: str, split
         for _, changed in branch(work.anatomy, clean, mid, streams.ids[split], [(ablated,)], chosen):
             change = (sketch(changed[0]) - sketch(final[chosen])).to(device).double()
             for i, window in enumerate(chosen):
-                kept = marked[window].clone()
+                kept = marked[window].to(device, copy=True)
                 kept[-1] = False  # The last position predicts nothing within the window.
-                scores = (clean[window][kept].to(device).double() - mean) @ basis
+                scores = (clean[window].to(device)[kept].double() - mean) @ basis
                 moments.add(window * groups // windows, scores, change[i][kept])
     return moments
 
@@ -97,16 +98,19 @@ _AT_ONCE = 32
 
 
 def _correlation(rows: Sums, on: Sums, ridge: float, kept: int) -> float:
-    """First canonical pair of (scores, the top PCs of the changes) on ``rows``; its correlation on the rows behind ``on``."""
+    """First canonical pair of (scores, the top PCs of the changes) on ``rows``; its correlation on the rows behind ``on``.
+
+    With at most 32 directions a side and thousands of rows, λ is that of ``paper`` on every rung.
+    """
     changes = Principal.of(rows.n, rows.y, rows.yy).top(min(kept, len(rows.y)))
     fitted, scored = _seen_through(rows, changes), _seen_through(on, changes)
     x, y, cross = subspaces.sides(fitted)
     lam_x, lam_y = ridge * affine.scale(fitted), ridge * scale_y(fitted)
     a = subspaces.cca(x, y, cross, lam_x, lam_y, 1).weights[:, 0]
-    # The partner of a is the ridge regression of its scores on y.
-    b = subspaces.cca(y, x, cross.T, lam_y, lam_x, 1).weights[:, 0]
-    if float(a @ (fitted.about(x.mean, y.mean).xy @ b)) < 0:
-        b = -b  # The two are found up to their signs; on the rows fitted, the pair correlates positively.
+    # The partner of a is the ridge regression of its scores on y: of the same pair even where correlations are tied, and of the same sign.
+    about = fitted.about(x.mean, y.mean)
+    about.yy.diagonal().add_(lam_y)
+    b = torch.linalg.solve(about.yy, about.xy.T @ a)
     rest = scored.about(scored.x / scored.n, scored.y / scored.n)
     spread = float((a @ rest.xx @ a) * (b @ rest.yy @ b))
     return float(a @ rest.xy @ b) / spread**0.5 if spread > 0 else float("nan")

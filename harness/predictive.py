@@ -134,6 +134,7 @@ def choose_ridge(moments: Moments, groups: list[int], protocol: Protocol, strict
     return chosen if chosen.r2 > protocol.variance.least_r2 else affine.Penalty(protocol.penalties()[0], chosen.edge, chosen.r2)
 
 
+# On every rung λ is in units of the centred trace: CCA and regression here are about the means.
 def scale_y(sums: Sums) -> float:
     """tr(YcᵀYc)/e: the unit of λ on the other side."""
     return float((sums.yy.diagonal() - sums.y.square() / sums.n).mean())

@@ -15,6 +15,7 @@ from harness.interventions import Intervention, Noised, obliquely, onto
 from harness.language import Language
 from harness.linearity import CALIBRATION
 from harness.measurement import INTERVENTION, Work
+from harness.moments import Sums
 from harness.predictive import choose_ridge, scale_y
 from harness.solving import names_the_block
 from harness.statistics import Array
@@ -135,17 +136,17 @@ class _Rung:
         moments = grouped(x, x[..., :0], streams.typical_at(CALIBRATION, block) if self._typical else None, p.groups)
         everything = list(range(p.groups))
 
-        def pca(groups: Sequence[int]) -> Principal:
-            sums = moments.total(list(groups))
+        def pca(sums: Sums) -> Principal:
             return Principal.of(sums.n, sums.x, sums.xx)
 
+        total = moments.total()
         with names_the_block(block):
             device = moment_device(x.device)
-            whole, half = in_parallel(pca, [everything, everything[::2]], device)
+            whole, half = in_parallel(pca, [total, moments.total(everything[::2])], device)
             k = whole.rank_for(v.share)
 
             def refit(out: int) -> _Fitted:
-                return _Fitted.of(pca([g for g in everything if g != out]), k, self._strict)
+                return _Fitted.of(pca(total - moments.group(out)), k, self._strict)
 
             refits = in_parallel(refit, everything, device)
             marked = streams.typical_at(CALIBRATION, block, streams.last) if self._typical else None

@@ -7,7 +7,7 @@ scored on, d width, B blocks; others are particular to a measurement. Everything
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -88,20 +88,23 @@ class Projection(Findings):
 
     @property
     def over_noise(self) -> Figure:
-        """ΔNLL of the projection over ΔNLL of noise of the dropped variance; NaN where the noise costs nothing."""
+        """ΔNLL of the projection over ΔNLL of noise of the dropped variance; NaN where the noise costs nothing.
+
+        Few seeds are drawn, so that their own chance is part of the interval.
+        """
         a = self.arrays
         some, seeds = a["refit_windows"].astype(int), len(a["noise"])
         value = _over(a["clean"], a["projected"], a["noise"])
-        fit = []
-        for g, (projected, noise) in enumerate(zip(a["refit"], a["refit_noise"], strict=True)):
-            before = _over(a["clean"][some], a["projected"][some], a["noise"][g % seeds][None, some])
-            after = _over(a["clean"][some], projected, noise[None])
-            # What refitting changes on these windows: a factor, where there is one.
-            fit.append(value * after / before if before > 0 and after > 0 and value > 0 else value + after - before)
+        # What refitting changes on some windows, and for one seed each, is added to the costs on all of them.
+        above, below = self.costs
+        above_g = above + (a["refit"] - a["projected"][some]).mean(-1)
+        below_g = below + (a["refit_noise"] - a["noise"][np.arange(len(a["refit_noise"])) % seeds][:, some]).mean(-1)
+        fit = np.where(below_g > 0, above_g / np.where(below_g > 0, below_g, 1), np.nan)
         rest = [np.delete(np.arange(len(a["clean"])), w) for w in range(len(a["clean"]))]
         score = np.array([_over(a["clean"][w], a["projected"][w], a["noise"][:, w]) for w in rest])
         half = _over(a["clean"], a["half_projected"][0], a["half_noise"])
-        return Figure(value, np.array(fit), score, half, 0.0)
+        draws = np.array([_over(a["clean"], a["projected"], np.delete(a["noise"], i, 0)) for i in range(seeds)]) if seeds > 1 else None
+        return Figure(value, fit, score, half, 0.0, draws)
 
     @property
     def costs(self) -> tuple[float, float]:
@@ -193,6 +196,12 @@ class Ablation(Findings):
     }
 
     @property
+    def reliability(self) -> float:
+        """Spearman's ρ of the KL on every second evaluation window with that on the others: low where noise levels the ranks."""
+        kl = self.arrays["kl"]
+        return spearman(kl[:, ::2].mean(1), kl[:, 1::2].mean(1)) if kl.shape[1] > 1 else np.nan
+
+    @property
     def rank_correlation(self) -> Figure:
         """Spearman's ρ of variance with mean KL over the PCs."""
         a = self.arrays
@@ -248,7 +257,7 @@ class LogitChange(Findings):
         "correlation_fit": ("G", "subspaces"),
         "correlation_score": ("W", "subspaces"),
         "correlation_half": ("subspaces",),
-        **dict.fromkeys(("ablated", "rank", "held", "fitted"), ()),
+        **dict.fromkeys(("ablated", "rank", "held", "fitted", "left_out"), ()),
     }
 
     @property
@@ -266,4 +275,5 @@ class LogitChange(Findings):
     @property
     def excess(self) -> Figure:
         """That of the PCs minus the mean over random subspaces of equal dimension."""
-        return self.all.map(lambda r: float(r[0] - r[1:].mean()))
+        r = np.asarray(self.all.value)
+        return replace(self.all.map(lambda r: float(r[0] - r[1:].mean())), draws=r[0] - without_each(r[1:]))

@@ -51,8 +51,10 @@ def judge(
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        why = "no interval: with some group or window left out there is nothing to explain"
-        return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=why, quick=quick)
+        why = "no interval: with some group or window left out there is nothing to compare with"
+        judged = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
+        verdict = Verdict.MEASURED if judged is None else Verdict.INCONCLUSIVE
+        return Row(cell, verdict, predicate.unit, core, value, bound=judged, caveats=caveats, reason=why, quick=quick)
     row = Row(
         cell,
         Verdict.MEASURED,

@@ -295,6 +295,6 @@ def test_the_model_is_as_before_after_any_exit(subject, family, leaving):
 def test_hooks_go_when_a_later_one_cannot_be_set(subject):
     """An intervention at a block that is not there leaves none of the others behind."""
     model, anatomy, _ = subject("gpt2")
-    with pytest.raises(IndexError), intervened(anatomy, [Added(block, None, torch.ones(32)) for block in (0, 99)], [0]):
+    with pytest.raises(ValueError, match="block 99"), intervened(anatomy, [Added(block, None, torch.ones(32)) for block in (0, 99)], [0]):
         pass
     assert not any(module._forward_hooks for module in model.modules())

@@ -84,11 +84,12 @@ def test_the_rungs_between_are_measured():
 
 
 def test_a_figure_that_is_not_a_number_is_not_applicable():
-    """Neither NaN itself nor a NaN replicate becomes an interval or reaches a report."""
+    """NaN is no figure; a NaN replicate leaves the figure without an interval, and undecided."""
     assert judged(Figure(math.nan, score=np.ones(4))).verdict is Verdict.NOT_APPLICABLE
     row = judged(Figure(0.5, score=np.array([0.5, math.nan, 0.5])))
-    assert row.verdict is Verdict.NOT_APPLICABLE
-    assert row.value is row.low is None
+    assert row.verdict is Verdict.INCONCLUSIVE  # There is a figure, and no telling how sure it is: a core cell must not drop out.
+    assert (row.value, row.low, row.high) == (0.5, None, None)
+    assert "no interval" in row.reason
 
 
 def test_power_says_how_many_windows_would_decide():

@@ -10,7 +10,6 @@ import pytest
 import scipy.special
 import torch
 import transformers
-from statsmodels.multivariate.cancorr import CanCorr
 from torch import nn
 
 from harness.admission import dissect
@@ -18,12 +17,9 @@ from harness.anatomy import finish
 from harness.errors import MeasurementError
 from harness.interventions import Added, intervened
 from harness.language import Language, LogitSketch
-from harness.logit_change import _correlation
-from harness.moments import Sums
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import FAMILIES
 from tests.test_moments import rows
-from tests.test_subspaces import related
 
 WINDOWS, TOKENS = 3, 11
 IDS = np.random.default_rng(0).integers(0, 97, (WINDOWS, TOKENS))
@@ -136,10 +132,7 @@ class Given(nn.Module):
         return hidden.clone()
 
 
-BELOW_ZERO = pytest.mark.xfail(strict=True, reason="beyond _FAR kl_from_clean gives −1e-7 for what is next to nothing")
-
-
-@pytest.mark.parametrize("rise", [70.0, 79.0, pytest.param(81.0, marks=BELOW_ZERO), 90.0, 110.0])
+@pytest.mark.parametrize("rise", [70.0, 79.0, 81.0, 90.0, 110.0])
 def test_a_token_that_was_all_but_impossible_may_rise_far(rise):
     """From e^−100 by e^rise: the divergence is right to 1e-7, even where it is next to nothing, and never below zero."""
     _, anatomy = subject("planted")
@@ -233,16 +226,3 @@ def test_a_sketch_keeps_sizes_of_changes():
     assert torch.equal(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
     np.testing.assert_allclose(found[0].norm(dim=-1), np.linalg.norm(other - logits, axis=-1), rtol=4 / 16)
-
-
-@pytest.mark.parametrize("flipped", [1, -1])
-def test_the_first_canonical_pair_is_scored_on_other_rows(flipped):
-    """Fitted by statsmodels on some rows and applied to others: the same correlation, negative where the relation is reversed."""
-    x, y = related(900, 4, 5, 0)
-    fitted, other = Sums.of(x[:500], y[:500]), Sums.of(x[500:], flipped * y[500:])
-    models = CanCorr(y[:500].numpy(), x[:500].numpy())
-    scores = x[500:].numpy() @ models.x_cancoef[:, 0], flipped * y[500:].numpy() @ models.y_cancoef[:, 0]
-    on_fitted = np.corrcoef(x[:500].numpy() @ models.x_cancoef[:, 0], y[:500].numpy() @ models.y_cancoef[:, 0])[0, 1]
-    truth = np.corrcoef(*scores)[0, 1] * np.sign(on_fitted)
-    assert _correlation(fitted, other, 1e-10, 5) == pytest.approx(truth, abs=1e-6)
-    assert _correlation(fitted, fitted, 1e-10, 5) == pytest.approx(models.cancorr[0], abs=1e-6)

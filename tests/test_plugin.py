@@ -133,7 +133,8 @@ def test_the_table_shows_what_a_reader_needs(claims):
             "claim 4: linearity increases with depth   paper HOLDS   strict HOLDS",
             "*depth_trend [*] *paper *HOLDS *[[]*[]] *≥ 0.5 | ≤ 0*",
             "  depth_trend: no control moves it: HOLDS from paper to strict",
-            "UNTESTED, this version has no measurement of it: projection_ppl_ratio*",
+            "UNTESTED, not selected: projection_ppl_ratio*",
+            "UNTESTED, this version has no measurement of it: r2_lost*",
             "R² of every block*",
             "*7 *p*",
             "Rungs, each with one control more*",
@@ -170,7 +171,9 @@ def test_nothing_selected_is_not_green(claims):
     """Exit code 5 and no report."""
     result = claims("-k", "no_such_test")
     assert result.ret == 5
-    result.stdout.fnmatch_lines(["nothing is selected; measured in this version: claim2 (r2), *; models at hand: rising-*"])
+    result.stdout.fnmatch_lines(
+        ["nothing is selected; measured in this version: claim1 (projection_ppl_ratio), *; models at hand: rising-*"]
+    )
     assert claims("-m", "claim1").ret == 5
     assert result.report is None
 

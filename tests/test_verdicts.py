@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from claims import CLAIMS, Bound, Verdict
 from claims.declared import DEPTH, LINEARITY, all_predicates
+from harness.errors import LongWorkError
 from harness.protocol import RUNGS
 from reports.ledger import Cell, Ledger, Row, judge_claim, number
 
@@ -119,14 +121,26 @@ def test_exit_codes():
     assert ledger.exit_code(falsified_fails=True) == 1
 
 
+def test_long_work_that_was_not_asked_for_is_no_fault_and_no_pass():
+    """It leaves the exit code alone; a session of nothing else measured nothing."""
+    ledger = Ledger({("m", "c"): 4})
+    ledger.add(replace(row(U, name="q0"), reason=LongWorkError.REASON))
+    assert ledger.exit_code(falsified_fails=True) == 5
+    ledger.add(row(H, name="q1"))
+    assert ledger.exit_code(falsified_fails=True) == 0
+    ledger.add(row(F, name="q2"))
+    assert ledger.exit_code(falsified_fails=True) == 1
+
+
 def test_every_declared_cell_has_a_row():
     """What did not run is UNTESTED, with a reason, and keeps its claim from holding."""
-    ledger = Ledger({("m", "c"): 12}, {("claim2", "r2"): {"paper"}}, {"r2-m-c-paper-block3"})
+    ledger = Ledger({("m", "c"): 12}, {"r2-m-c-paper-block3"})
     ledger.add(Row(Cell("m", "c", 2, "r2", "paper", 11), H, "R²", True))
     rows = ledger.complete()
     assert len(rows) == sum(len(list(p.cells(12))) for _, p in all_predicates())
     reasons = {r.reason for r in rows if r.cell.predicate == "r2" and r.verdict is U}
-    assert reasons == {"not selected", "this version has no measurement of it", "selected, but the session ended early"}
+    assert reasons == {"not selected", "selected, but the session ended early"}
+    assert {r.reason for r in rows if r.cell.predicate == "kv_cache"} == {"this version has no measurement of it"}
     assert all(r.reason for r in rows if r.verdict is U)
     claims = {(c.claim, c.rung): c.verdict for c in ledger.claims(rows)}
     assert claims[2, "paper"] is U
