@@ -49,12 +49,12 @@ def judge(
     if change is not None and not change <= most:
         scale = "" if figure.origin is None else ", on the log scale too"
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
+    bound = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         why = "no interval: with some group or window left out there is nothing to compare with"
-        judged = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
-        verdict = Verdict.MEASURED if judged is None else Verdict.INCONCLUSIVE
-        return Row(cell, verdict, predicate.unit, core, value, bound=judged, caveats=caveats, reason=why, quick=quick)
+        verdict = Verdict.MEASURED if bound is None else Verdict.INCONCLUSIVE
+        return Row(cell, verdict, predicate.unit, core, value, bound=bound, caveats=caveats, reason=why, quick=quick)
     row = Row(
         cell,
         Verdict.MEASURED,
@@ -68,7 +68,6 @@ def judge(
         reason=note,
         quick=quick,
     )
-    bound = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
     if bound is None:
         return row
     verdict, margin = bound.judge(interval.low, interval.high)

@@ -172,7 +172,7 @@ MUTATIONS = [
     ("harness/projection.py", "(dropped * pca.variance).sqrt()", "pca.variance.sqrt()", "test_planted_variance"),
     ("harness/projection.py", ".sqrt()) @ pca.vectors.T)", ".sqrt()))", "test_planted_variance"),
     ("harness/directions.py", '"kl": kl[i + 1], "random"', '"kl": kl[0], "random"', "test_planted_variance"),
-    ("harness/logit_change.py", "b = -b  #", "pass  #", "test_logit_change"),
+    ("harness/logit_change.py", "b = torch.linalg.solve(about.yy, about.xy.T @ a)", "b = about.xy.T @ a", "test_logit_change"),
     (
         "harness/logit_change.py",
         "_seen_through(rows, changes), _seen_through(on, changes)",
