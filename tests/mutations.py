@@ -170,7 +170,7 @@ MUTATIONS = [
     ("harness/variance.py", "(float(o) - chance) / (1 - chance)", "float(o)", "test_planted_variance"),
     ("harness/variance.py", "float(r[0] - r[1:].mean())", "float(r[0])", "test_planted_variance"),
     ("harness/projection.py", "(dropped * pca.variance).sqrt()", "pca.variance.sqrt()", "test_planted_variance"),
-    ("harness/projection.py", ".sqrt()) @ pca.vectors.T)", ".sqrt()))", "test_planted_variance"),
+    ("harness/projection.py", ".sqrt()) @ pca.vectors.T)", ".sqrt()))", "test_projection"),
     ("harness/directions.py", '"kl": kl[i + 1], "random"', '"kl": kl[0], "random"', "test_planted_variance"),
     ("harness/logit_change.py", "b = torch.linalg.solve(about.yy, about.xy.T @ a)", "b = about.xy.T @ a", "test_logit_change"),
     (
