@@ -19,7 +19,9 @@ from safetensors.numpy import save
 
 from harness import atomic, store_command
 from harness.fingerprints import Memory
-from harness.linearity import Linearity
+from harness.layouts import decode
+from harness.linearity import Linearity, flattened
+from harness.measurement import RANK, Sizes
 from harness.store import Record, Store, StoreWarning, encode, read
 
 ROOT = Path(__file__).parent.parent
@@ -125,9 +127,6 @@ def test_an_entry_that_does_not_decode_is_set_aside(tmp_path):
 
 def test_results_of_other_sizes_are_not_results(tmp_path):
     """Fewer blocks, groups or windows than asked for, a rung missing: set aside."""
-    from harness.linearity import flattened
-    from harness.measurement import RANK, Sizes
-
     sizes = Sizes(blocks=4, width=8, groups=16, windows={"calibration": 32, "evaluation": 16})
 
     def found(blocks=4, groups=16, windows=16):
@@ -153,8 +152,6 @@ def test_results_of_other_sizes_are_not_results(tmp_path):
 )
 def test_windows_of_other_sizes_are_not_windows(ids):
     """Wrong shapes, negative or fractional ids."""
-    from harness.layouts import decode
-
     counts = {"calibration": 4, "evaluation": 4}
     plan = {"layout": "paper", "window": 8, "count": counts, "fewest": counts}
     good = np.zeros((4, 8), np.int64)
