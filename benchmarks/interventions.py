@@ -46,18 +46,20 @@ def full_forwards(
 ) -> Iterator[tuple[int, Tensor]]:
     """Stand in for :func:`harness.branches.branch`: run the whole model for every variant, with hooks."""
     chosen = list(range(len(clean))) if windows is None else list(windows)
-    if any(intervention.block == len(anatomy.blocks) - 1 for variant in variants for intervention in variant):
-        raise NotImplementedError("an intervention after the last block would be seen before it acts")
     for v, variant in enumerate(variants):
         finals: list[Tensor] = []
-        hook = anatomy.blocks[-1].register_forward_hook(lambda module, given, out: finals.append(out[0] if isinstance(out, tuple) else out))  # noqa: B023
-        try:
-            for start in range(0, len(chosen), BATCH):
-                part = chosen[start : start + BATCH]
-                with intervened(anatomy, variant, part):
+
+        def note(module: object, given: object, out: Any, finals: list[Tensor] = finals) -> None:
+            finals.append(out[0] if isinstance(out, tuple) else out)
+
+        for start in range(0, len(chosen), BATCH):
+            part = chosen[start : start + BATCH]
+            with intervened(anatomy, variant, part):
+                hook = anatomy.blocks[-1].register_forward_hook(note)  # After those of the interventions, so that it sees what they do.
+                try:
                     anatomy.model.base_model(torch.from_numpy(ids[part]).to(clean.device), use_cache=False)  # type: ignore[operator]
-        finally:
-            hook.remove()
+                finally:
+                    hook.remove()
         yield v, torch.cat(finals)[None]
 
 

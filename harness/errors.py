@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 
 class SubjectError(Exception):
     """The model cannot be had, or its parts do not recompose it; nothing about it can be measured."""
@@ -31,7 +29,7 @@ def again(error: Exception) -> Exception:
 
     Without the frames of the first time: they hold on to whatever was at hand, half a model perhaps, and grow with every raise.
     """
-    try:
-        return copy.copy(error).with_traceback(None)
-    except Exception:  # One that cannot be rebuilt from its arguments.
-        return RuntimeError(f"{type(error).__name__}: {error}")
+    # Not by its constructor, which may want other arguments than those it passed on.
+    fresh = type(error).__new__(type(error), *error.args)
+    fresh.__dict__.update(error.__dict__)
+    return fresh if str(fresh) == str(error) else RuntimeError(f"{type(error).__name__}: {error}")

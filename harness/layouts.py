@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,18 +39,21 @@ def cut(planned: Mapping[str, Any], tokenizer: Any, corpus: Corpus, splits: Spli
     """Tokenise each split once as one string and cut its windows. Raises TextError when the text is too short or cannot be rendered."""
     leading, size = windows.leading_tokens(tokenizer), planned["window"]
     texts = {CALIBRATION: splits.calibration, EVALUATION: splits.evaluation}
-    tokens = {}
-    for split, text in texts.items():
+
+    @cache
+    def tokens(split: str) -> windows.Ids:
+        text = texts[split]
         if corpus.render:
             try:
                 text = corpus.render(tokenizer, text, model)
             except NoTextError as error:
                 raise TextError(str(error)) from None
-        tokens[split] = windows.tokenise(tokenizer, text)
+        return windows.tokenise(tokenizer, text)
+
     found = {}
     for split, count in planned["count"].items():
         source = split if split in texts else EVALUATION
-        ids, what = tokens[source], f"the {source} split of {corpus.name}"
+        ids, what = tokens(source), f"the {source} split of {corpus.name}"
         if planned["layout"] == PAPER:
             found[split] = windows.contiguous(ids, count, size, leading, what)
         else:

@@ -11,7 +11,7 @@ from harness.linearity import CALIBRATION
 from harness.measurement import Work
 from harness.statistics import Array
 from harness.subspaces import variances
-from harness.sweep import State, moment_device
+from harness.sweep import moment_device
 from harness.typical import typical
 
 
@@ -58,19 +58,6 @@ class SpectraVisitor:
         self.found["typical"].append(ordinary)
         self.found["left_out"].append(np.array(1 - self._n[0] / n))
         self._reset()
-
-    def state(self) -> State:
-        """Return what has been found so far, for a checkpoint."""
-        return {f"{b}/{name}": array for name, arrays in self.found.items() for b, array in enumerate(arrays)}
-
-    def restore(self, state: State, blocks: int) -> None:
-        """Take up what a checkpoint held of so many blocks; ValueError when it is not that."""
-        shapes = {"all": (self._width,), "typical": (self._width,), "left_out": ()}
-        found = {name: [state[f"{b}/{name}"] for b in range(blocks)] for name in shapes}
-        fits = all(a.shape == shapes[name] and a.dtype == np.float64 for name, arrays in found.items() for a in arrays)
-        if len(state) != 3 * blocks or not fits:
-            raise ValueError("not the spectra of these blocks")
-        self.found = found
 
     def result(self) -> dict[str, Array]:
         """Return the spectra by rung, blocks first."""

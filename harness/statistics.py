@@ -74,17 +74,16 @@ class Figure:
         return Interval(value, max(raw[0], min(inside[0], value)), min(raw[1], max(inside[1], value)), level, raw)
 
     def change_on_half(self) -> float | None:
-        """How far the figure moves when it is fitted on half the calibration windows; None where it was not.
+        """How far the figure moves when it is fitted on half the calibration windows, of a ratio its logarithm; None where it was not.
 
-        Of a ratio it is the less of the change and that of the logarithm: a ratio of 20 may move by 5%, and one near zero by as much as any
-        other figure.
+        A ratio near zero moves by much on that scale: a projection that costs next to nothing stays in doubt rather than falsified.
         """
         if self.half is None:
             return None
         value, half, zero = float(self.value), float(self.half), self._zero()
         if zero is None:
             return abs(half - value)
-        return min(abs(half - value), abs(float(np.log((half - zero) / (value - zero)))) if half > zero else np.inf)
+        return abs(float(np.log((half - zero) / (value - zero)))) if half > zero else np.inf
 
     def _zero(self) -> float | None:
         """Where the log scale starts, or None when the figure is no ratio or is not positive throughout."""

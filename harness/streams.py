@@ -14,11 +14,11 @@ from torch import Tensor
 from harness.anatomy import Anatomy
 from harness.linearity import EVALUATION, contiguous_groups
 from harness.measurement import INTERVENTION
-from harness.moments import Moments, Sums
+from harness.moments import Moments
 from harness.protocol import Protocol
 from harness.spectra_sweep import SpectraVisitor
 from harness.statistics import Array
-from harness.sweep import Progress, State, Visitor, moment_device, sweep
+from harness.sweep import Progress, Visitor, moment_device, sweep
 from harness.typical import typical
 from harness.windows import Ids
 
@@ -46,7 +46,10 @@ class Streams:
 
 
 class Keeper:
-    """Visitor that keeps the outputs of ``blocks``, and which tokens are typical there."""
+    """Visitor that keeps the outputs of ``blocks``, and which tokens are typical there.
+
+    It cannot be resumed: the sweep that keeps streams takes seconds, and what they are for takes minutes.
+    """
 
     def __init__(self, streams: Streams, blocks: Sequence[int], factor: float) -> None:
         self._streams, self._factor, self._block = streams, factor, 0
@@ -70,14 +73,6 @@ class Keeper:
     def end_block(self, block: int) -> None:
         """Go on to the next block."""
         self._block = block + 1
-
-    def state(self) -> State:
-        """Kept streams are not checkpointed: the sweep that makes them takes seconds, and what they are for takes minutes."""
-        raise NotImplementedError("a sweep that keeps streams takes no bookmark")
-
-    def restore(self, state: State, blocks: int) -> None:
-        """As :meth:`state`."""
-        raise NotImplementedError("a sweep that keeps streams takes no bookmark")
 
 
 def keep(
@@ -115,8 +110,3 @@ def grouped(x: Tensor, y: Tensor, marked: Tensor | None, groups: int) -> Moments
         rows = slice(None) if marked is None else marked[w]
         moments.add(group, x[w][rows].to(device), y[w][rows].to(device))
     return moments
-
-
-def pooled(x: Tensor, y: Tensor, marked: Tensor | None) -> Sums:
-    """Sums over all windows at once."""
-    return grouped(x, y, marked, 1).group(0)

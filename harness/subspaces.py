@@ -72,11 +72,6 @@ class Predictive:
         """W = Q(Λ + λ)^(−1/2)U ``(d, k)``: the scores are (x − μ)W. Shrinks along high-variance directions by construction."""
         return weights_of(self.x, self.lam, self.whitened)
 
-    @property
-    def patterns(self) -> Tensor:
-        """A = ΣW ``(d, k)``: how each score shows in x (Haufe et al. 2014). Grows along high-variance directions by construction."""
-        return patterns_of(self.x, self.weights)
-
     def span(self, k: int) -> Tensor:
         """Return an orthonormal basis ``(d, k)`` of the first k weights; the first j columns span the first j weights."""
         return orthonormal(self.weights[:, :k])
@@ -88,7 +83,10 @@ def weights_of(x: Principal, lam: float, whitened: Tensor) -> Tensor:
 
 
 def patterns_of(x: Principal, weights: Tensor) -> Tensor:
-    """Take weights ``(d, k)`` to patterns: XᵀX W, up to 1/n."""
+    """Take weights ``(d, k)`` to patterns A = ΣW, up to 1/n: how each score shows in x (Haufe et al. 2014).
+
+    They grow along high-variance directions by construction.
+    """
     return x.vectors @ (x.values[:, None] * (x.vectors.T @ weights))
 
 

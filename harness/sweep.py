@@ -8,7 +8,7 @@ not grow with the number of blocks. At a block's end stream and findings can be 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,11 @@ class Visitor(Protocol):
     def end_block(self, block: int) -> None:
         """All splits have passed this block."""
 
+
+@runtime_checkable
+class Resumable(Visitor, Protocol):
+    """A visitor whose findings can be kept when a sweep is interrupted."""
+
     def state(self) -> State:
         """Return what has been found up to a block's end, as named arrays."""
 
@@ -73,8 +78,12 @@ def sweep(
 ) -> None:
     """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``.
 
-    Raises MeasurementError, naming the block, when the stream stops being finite.
+    With a ``bookmark`` every visitor must be Resumable, else TypeError. Raises MeasurementError, naming the block, when the stream stops
+    being finite.
     """
+    resumable = [visitor for visitor in visitors if isinstance(visitor, Resumable)]
+    if bookmark and len(resumable) < len(visitors):
+        raise TypeError("a visitor that cannot be resumed takes no bookmark")
     batches = [(split, start) for split, ids in windows.items() for start in range(0, len(ids), BATCH)]
     streams: dict[tuple[str, int], Tensor] = {}
     calls: dict[tuple[str, int], list[Call]] = {}
@@ -84,7 +93,7 @@ def sweep(
         check_finite(streams[split, start], "the embedding")
     total, first = len(anatomy.blocks), 0
     if bookmark:
-        first = bookmark.load(lambda block, state: _take_up(block, total, state, streams, visitors))
+        first = bookmark.load(lambda block, state: _take_up(block, total, state, streams, resumable))
     for block in range(first, total):
         for split in windows:
             for key in (k for k in batches if k[0] == split):
@@ -99,7 +108,7 @@ def sweep(
         for visitor in visitors:
             visitor.end_block(block)
         if bookmark and block + 1 < total:
-            bookmark.save(block + 1, lambda: _put_down(streams, visitors))
+            bookmark.save(block + 1, lambda: _put_down(streams, resumable))
         progress(block + 1, total)
 
 
@@ -109,7 +118,7 @@ def moment_device(device: torch.device | str) -> torch.device:
     return torch.device("cpu") if asked.type == "mps" else asked
 
 
-def _put_down(streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor]) -> State:
+def _put_down(streams: dict[tuple[str, int], Tensor], visitors: Sequence[Resumable]) -> State:
     """Return streams, byte for byte in their own type, and what every visitor has found."""
     state: State = {f"stream/{split}/{start}": s.contiguous().cpu().view(torch.uint8).numpy() for (split, start), s in streams.items()}
     for i, visitor in enumerate(visitors):
@@ -117,7 +126,7 @@ def _put_down(streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor
     return state
 
 
-def _take_up(block: int, total: int, state: State, streams: dict[tuple[str, int], Tensor], visitors: Sequence[Visitor]) -> None:
+def _take_up(block: int, total: int, state: State, streams: dict[tuple[str, int], Tensor], visitors: Sequence[Resumable]) -> None:
     """Put a kept state in the place of the embeddings', when all of it fits."""
     if not 0 < block < total:
         raise ValueError(f"block {block} of {total}")

@@ -47,7 +47,7 @@ def judge(
         return Row(cell, Verdict.MEASURED, predicate.unit, core, value, caveats=caveats, reason=note, quick=quick)
     change, most = figure.change_on_half() if cell.rung == "strict" else None, lab.protocol.half_sample_change
     if change is not None and not change <= most:
-        scale = "" if figure.origin is None else ", on the log scale too"
+        scale = "" if figure.origin is None else " on the log scale"
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
     bound = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
     interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)

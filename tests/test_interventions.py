@@ -92,7 +92,7 @@ def test_an_oblique_projection_keeps_the_scores_and_expects_the_rest():
     y = x @ rows(D, 4, 3).double() + rows(400, 4, 4)
     side, _, cross = subspaces.sides(Sums.of(x, y))
     fit = subspaces.rrr(side, cross, 10.0, K)
-    found = obliquely(0, None, side.mean, fit.patterns, fit.weights).apply(x[None], [0])[0]
+    found = obliquely(0, None, side.mean, subspaces.patterns_of(fit.x, fit.weights), fit.weights).apply(x[None], [0])[0]
     scores = (x - side.mean) @ fit.weights
     torch.testing.assert_close((found - side.mean) @ fit.weights, scores)
     oracle = np.linalg.lstsq(scores.numpy(), (x - side.mean).numpy(), rcond=None)[0]

@@ -88,18 +88,18 @@ def test_what_is_not_asked_for_is_no_ratio():
         (2.0, 1.0, 0.0, np.log(2)),
         (1.0, 2.0, 0.0, np.log(2)),
         (20.0, 21.0, 0.0, np.log(21 / 20)),
-        (0.02, 0.05, 0.0, 0.03),
+        (0.02, 0.05, 0.0, np.log(2.5)),
         (0.5, 0.2, -1.0, np.log(1.5 / 1.2)),
-        (-0.5, 0.0, -1.0, 0.5),
-        (0.02, -0.01, 0.0, 0.03),
-        (0.5, -1.5, -1.0, 2.0),
+        (-0.5, 0.0, -1.0, np.log(2)),
+        (0.02, -0.01, 0.0, np.inf),
+        (0.5, -1.5, -1.0, np.inf),
         (-1.0, 2.0, 0.0, 3.0),
         (2.0, None, 0.0, None),
         (2.0, None, None, None),
     ],
 )
-def test_the_change_on_half_the_windows_is_a_difference_or_of_a_ratio_the_logarithm_where_that_is_less(value, half, origin, truth):
-    """|half − value|, or of a ratio |log(half/value)| from its zero where that is less; a half that is not above it has none."""
+def test_the_change_on_half_the_windows_is_a_difference_or_of_a_ratio_the_logarithm(value, half, origin, truth):
+    """|half − value|, or of a ratio |log(half/value)| from its zero, infinite when the half is not above it."""
     found = Figure(value, fit=np.array([1.0, 1.2, 1.1]), half=half, origin=origin).change_on_half()
     assert found == (truth if truth is None else pytest.approx(truth))
 

@@ -153,7 +153,7 @@ def test_what_is_too_short_is_tokenised_once_and_not_for_every_cell(claims, monk
     calls, real = [], windows.tokenise
     monkeypatch.setattr(windows, "tokenise", lambda *given: calls.append(1) or real(*given))
     claims(text="little")
-    assert len(calls) <= 4
+    assert len(calls) <= 3  # one of them when the model is loaded
 
 
 def test_a_tokenizer_that_does_not_belong_to_the_model_is_named(claims, shelf):

@@ -7,19 +7,20 @@ import pytest
 import torch
 
 from harness.admission import dissect
+from harness.bookmark import StoreBookmark
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.measurement import INTERVENTION
 from harness.moments import Sums
 from harness.protocol import Protocol
 from harness.spectra import Spectra
 from harness.spectra_sweep import SpectraVisitor
-from harness.streams import Keeper, Streams, grouped, keep, pooled
+from harness.store import Store
+from harness.streams import Keeper, Streams, grouped, keep
 from harness.sweep import BATCH, sweep
 from harness.typical import typical
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import build
 from tests.test_moments import rows
-from tests.test_sweep import Pages
 
 CPU, PROTOCOL = torch.device("cpu"), Protocol(typical_factor=4.0)
 MASSIVE = 5  # The token whose embedding is hundreds of times the others'.
@@ -122,11 +123,10 @@ def test_kept_streams_survive_the_sweep_that_made_them():
 
 
 def test_kept_streams_take_no_bookmark():
-    """They are made anew instead."""
-    keeper = Keeper(Streams({}), [1], 4.0)
-    for bookmark in (keeper.state, lambda: keeper.restore({}, 1)):
-        with pytest.raises(NotImplementedError, match="takes no bookmark"):
-            bookmark()
+    """They are made anew instead: a sweep refuses to keep a place for them, before anything runs."""
+    _, anatomy = subject("gpt2")
+    with pytest.raises(TypeError, match="takes no bookmark"):
+        sweep(anatomy, IDS, [Keeper(Streams(IDS), [1], 4.0)], bookmark=StoreBookmark(Store(None), {}, 8))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "planted"])
@@ -176,61 +176,15 @@ def test_dimensions_are_the_fewest_pcs_that_hold_the_share():
         Spectra.of({"values": values, "left_out": np.zeros(3)}, {"B": 4, "d": 4})
 
 
-def interrupted(bookmark, visitor=None):
-    """Sweep with a bookmark; the visitor's result."""
-    _, anatomy = subject()
-    visitor = visitor or SpectraVisitor(32, 4.0, "cpu")
-    sweep(anatomy, IDS, [visitor], bookmark=bookmark)
-    return visitor.result()
-
-
-def test_spectra_taken_up_at_any_block_are_the_same_bits():
-    """What was found before comes from the checkpoint, the rest is measured."""
-    pages = Pages()
-    whole = interrupted(pages)
-    assert sorted(pages.pages) == [1, 2]
-    for block, state in pages.pages.items():
-        for name, array in interrupted(Pages((block, state))).items():
-            np.testing.assert_array_equal(array, whole[name])
-
-
-@pytest.mark.parametrize(
-    ("blocks", "change"),
-    [
-        (1, lambda state: state),
-        (3, lambda state: state),
-        (2, lambda state: {name: a for name, a in state.items() if name != "1/typical"}),
-        (2, lambda state: {**state, "2/all": state["1/all"]}),
-        (2, lambda state: {**state, "1/all": state["1/all"][:-1]}),
-        (2, lambda state: {**state, "1/all": state["1/all"].astype(np.float32)}),
-        (2, lambda state: {**state, "0/left_out": np.zeros(1)}),
-        (2, lambda state: {}),
-    ],
-)
-def test_a_state_that_is_not_of_these_spectra_is_refused(blocks, change):
-    """Other blocks, widths, types, missing or further arrays: ValueError or KeyError, and what was found is left as it was."""
-    visitor = SpectraVisitor(3, 4.0, "cpu")
-    batch = rows(8, 3, 0).view(2, 4, 3)
-    for block in range(2):
-        visitor.see(CALIBRATION, 0, batch, batch)
-        visitor.end_block(block)
-    state, fresh = visitor.state(), SpectraVisitor(3, 4.0, "cpu")
-    with pytest.raises((ValueError, KeyError)):
-        fresh.restore(change(state), blocks)
-    assert fresh.state() == {}
-    fresh.restore(state, 2)
-    assert {name: a.tolist() for name, a in fresh.state().items()} == {name: a.tolist() for name, a in state.items()}
-
-
 @pytest.mark.parametrize("marked", [None, rows(7, 5, 3) > 0])
 def test_grouped_moments_are_those_of_the_marked_rows_of_contiguous_windows(marked):
-    """Seven windows in three groups of three, two and two; pooled they are the sums over all."""
+    """Seven windows in three groups of three, two and two; in one group they are the sums over all."""
     x, y = rows(35, 4, 0).view(7, 5, 4), rows(35, 3, 1).view(7, 5, 3)
     keep = torch.ones(7, 5, dtype=torch.bool) if marked is None else marked
     found = grouped(x, y, marked, 3)
     assert found.groups == 3
     parts = [slice(0, 3), slice(3, 5), slice(5, 7)]
-    for sums, part in [*((found.group(g), part) for g, part in enumerate(parts)), (pooled(x, y, marked), slice(0, 7))]:
+    for sums, part in [*((found.group(g), part) for g, part in enumerate(parts)), (grouped(x, y, marked, 1).group(0), slice(0, 7))]:
         truth = Sums.of(x[part][keep[part]], y[part][keep[part]])
         assert sums.n == truth.n
         for name in ("x", "y", "xx", "xy", "yy"):

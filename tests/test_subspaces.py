@@ -151,7 +151,7 @@ def test_patterns_are_how_scores_show_in_x():
     side, _, cross = subspaces.sides(Sums.of(x, y))
     ours = subspaces.rrr(side, cross, 3.0, 2)
     a = x - x.mean(0)
-    torch.testing.assert_close(ours.patterns, a.T @ (a @ ours.weights))
+    torch.testing.assert_close(subspaces.patterns_of(ours.x, ours.weights), a.T @ (a @ ours.weights))
     torch.testing.assert_close(subspaces.weights_of(side, 3.0, ours.whitened), ours.weights)
 
 
@@ -206,7 +206,11 @@ def test_rotating_or_rescaling_changes_nothing(d, scale, seed):
         strengths = [*first.strengths.tolist(), *(second.strengths / second.strengths.sum()).tolist()]
         return (
             [subspaces.within_top(fit.whitened) for fit in (first, second)]
-            + [subspaces.overlap(a.top(k), subspaces.orthonormal(m)) for fit in (first, second) for m in (fit.weights, fit.patterns)]
+            + [
+                subspaces.overlap(a.top(k), subspaces.orthonormal(m))
+                for fit in (first, second)
+                for m in (fit.weights, subspaces.patterns_of(fit.x, fit.weights))
+            ]
             + strengths
         )
 
@@ -232,7 +236,9 @@ def test_predictive_directions_are_found_among_the_pcs_that_were_planted(first, 
     for fit in fits:
         assert subspaces.within_top(fit.whitened) == pytest.approx(truth, abs=0.01)
         assert subspaces.overlap(pcs.top(2), fit.span(2)) == pytest.approx(truth, abs=0.01)
-        assert subspaces.overlap(pcs.top(2), subspaces.orthonormal(fit.patterns)) == pytest.approx(truth, abs=0.05)
+        assert subspaces.overlap(pcs.top(2), subspaces.orthonormal(subspaces.patterns_of(fit.x, fit.weights))) == pytest.approx(
+            truth, abs=0.05
+        )
 
 
 @pytest.mark.parametrize("angle", [0.2, 0.8, 1.3])
@@ -260,7 +266,7 @@ def test_noise_lies_by_chance_in_whitened_coordinates_alone():
         side, _, cross = subspaces.sides(sums)
         fit, drawn = (subspaces.rrr(side, cross, penalty * affine.scale(sums), 19) for penalty in (least, most))
         for k, seen in found.items():
-            top, patterns = side.top(k), subspaces.orthonormal(fit.patterns[:, :k])
+            top, patterns = side.top(k), subspaces.orthonormal(subspaces.patterns_of(fit.x, fit.weights[:, :k]))
             whitened = [subspaces.within_top(f.whitened[:, :k]) for f in (fit, drawn)]
             seen.append([*whitened, subspaces.overlap(top, fit.span(k)), subspaces.overlap(top, patterns)])
     for k, seen in found.items():
