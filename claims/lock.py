@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "67be3a3de56a359bfdc88082819786ac19f103a73a75c54b027810c6cc663b8a"
+LOCKED = "73e933c2dcca2992d95263b18b5bd764cb97147517350bd7796d033c8dbd1e90"
 AMENDMENTS: tuple[str, ...] = ()
 
 

@@ -10,9 +10,7 @@ from harness.laboratory import Laboratory
 from harness.statistics import Array, Figure
 from harness.variance import CURVES, METHODS, Subspaces
 
-_LEAST_RELIABILITY = 0.8
 _GIVEN = "the interval takes the directions as given"
-_ABOVE_ROUNDING, _MOST_ROUNDING = 2.0, 0.05
 _EDGE = "λ stands at an end of the cross-validation's grid"
 _MECHANICAL = "mechanically above 0.2: the change is a function of the scores"
 
@@ -113,10 +111,10 @@ def of_ablation(lab: Laboratory, rung: str) -> Remarks:
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), width)
     most = int(np.argmax(kl))
     doubts += _lost_in_rounding(lab, kl, a["floor"])
-    if not found.reliability >= _LEAST_RELIABILITY:
+    if not found.reliability >= (least := lab.protocol.variance.least_reliability):
         doubts.append(
             "KL on every second window ranks the PCs unlike KL on the others "
-            f"(ρ = {_signed(found.reliability)}, below {_LEAST_RELIABILITY:g}), and noise pulls the correlation towards 0"
+            f"(ρ = {_signed(found.reliability)}, below {least:g}), and noise pulls the correlation towards 0"
         )
     note = f"{len(kl)} of {width} PCs, one at a time; KL {kl.min():.1e} to {kl.max():.2g} nats, most at rank {int(a['ranks'][most]) + 1}"
     note += f"; {_left_out(found.number('left_out'))}{_GIVEN}"
@@ -126,8 +124,9 @@ def of_ablation(lab: Laboratory, rung: str) -> Remarks:
 
 def _lost_in_rounding(lab: Laboratory, kl: Array, floor: Array) -> list[str]:
     """Doubt figures of which a good part is rounding: noise levels them, which looks like indifference."""
-    share = float(np.mean(kl < _ABOVE_ROUNDING * floor.mean()))
-    if share <= _MOST_ROUNDING:
+    v = lab.protocol.variance
+    share = float(np.mean(kl < v.above_rounding * floor.mean()))
+    if share <= v.most_rounding:
         return []
     lost = f"the KL of {share:.0%} of directions is lost in the rounding of {lab.facts.dtype} ({floor.mean():.1e} nats)"
     return [f"{lost}; try --dtype float32"]

@@ -146,7 +146,7 @@ def _kl(work: Work, streams: Streams, given: Sequence[Variant], directions: _Dir
     first = work.bookmark.load(take_up)
     for start, final in _from(first, branch(work.anatomy, clean, mid, streams.ids[INTERVENTION], variants[first:])):
         done = start + len(final)
-        found[start:done] = language.kl_from_clean(final)
+        found[start:done] = language.kl_from_clean_nats(final)
         if done < len(variants):
             work.bookmark.save(done, lambda done=done: {"kl": found[:done]})  # type: ignore[misc]
         work.progress(done, len(variants))

@@ -37,7 +37,7 @@ class Language:
         self._targets = torch.from_numpy(ids[:, 1:].copy()).to(clean.device)
         self._chunk = max(1, _CHUNK_LOGITS // anatomy.vocabulary)
 
-    def nll(self, hidden: Tensor, windows: list[int] | None = None) -> Array:
+    def nll_nats(self, hidden: Tensor, windows: list[int] | None = None) -> Array:
         """Return the negative log-likelihood of the next token, mean over positions, in nats: ``(variants, windows)``.
 
         ``hidden (variants, windows, tokens, d)``: final streams; ``windows``: which windows they belong to, all when None.
@@ -51,12 +51,12 @@ class Language:
                 found[v, w] += _total(torch.logsumexp(logits, -1) - logits.gather(-1, target[:, None])[:, 0])
         return self._mean(found)
 
-    def kl_from_clean(self, hidden: Tensor) -> Array:
+    def kl_from_clean_nats(self, hidden: Tensor) -> Array:
         """Return KL(clean ‖ other) = Σ p_clean (log p_clean − log p_other), mean over positions, in nats: ``(variants, windows)``.
 
         With a = the change of the logits and b = a − E_clean[a], it is log(1 + E_clean[e^b − 1 − b]): every term is positive and of
         second order, so that a divergence of 1e-10 is not lost in the rounding of logits, and none is below zero.
-        ``hidden (variants, windows, tokens, d)`` as in :meth:`nll`, of all windows.
+        ``hidden (variants, windows, tokens, d)`` as in :meth:`nll_nats`, of all windows.
         """
         found = np.zeros(hidden.shape[:2])
         for w, part in self._chunks(hidden.shape[1]):

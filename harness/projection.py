@@ -113,7 +113,7 @@ class _Rung:
         whole, along, noised, halved = np.split(cost, np.cumsum([1, len(curve), len(noise)]))
         nothing = np.zeros((0, windows))
         return {
-            "clean": self._language.nll(self._clean[None])[0],
+            "clean": self._language.nll_nats(self._clean[None])[0],
             "projected": whole[0],
             "noise": noised,
             "half_projected": halved[:1] if strict else nothing,
@@ -171,6 +171,6 @@ class _Rung:
         start = self._blocks[0]
         clean, parts = self._streams.at[start][INTERVENTION], []
         for done, final in branch(self._work.anatomy, clean, start, self._streams.ids[INTERVENTION], variants, windows):
-            parts.append(self._language.nll(final, windows))
+            parts.append(self._language.nll_nats(final, windows))
             progress(done + len(final))
         return np.concatenate(parts)

@@ -47,6 +47,8 @@ class VarianceProtocol:
     over the median norm of typical tokens. ``nulls``: random subspaces beside the overlap. ``ablated``: most PCs ablated together;
     their effect on the logits is sketched by ``sketch`` Gaussian directions, of which ``sketch_kept`` PCs are kept, and compared with
     ``null_subspaces`` random subspaces. ``least_self_overlap``, ``least_r2``: below them a figure of predictive directions is not judged.
+    ``least_reliability``: nor is a rank correlation whose KL ranks the PCs less alike on two halves of the windows. ``above_rounding``,
+    ``most_rounding``: nor figures where more than this share of KLs is less than so many times that of the stream's rounding.
     """
 
     share: float = 0.90
@@ -59,6 +61,9 @@ class VarianceProtocol:
     nulls: int = 100
     least_self_overlap: float = 0.5
     least_r2: float = 0.02
+    least_reliability: float = 0.8
+    above_rounding: float = 2.0
+    most_rounding: float = 0.05
     noise_seeds: int = 8
     refit_stride: int = 4
     directions: int = 128

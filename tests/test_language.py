@@ -72,12 +72,12 @@ def test_likelihoods_and_divergences_equal_numpy(family):
     final, other = zip(*(run(model, anatomy, (push,)) for push in pushes(anatomy)), strict=True)
     language = Language(anatomy, clean, IDS)
     truth = np.stack([divergence(logits, o) for o in other])
-    np.testing.assert_allclose(language.kl_from_clean(torch.stack(final)), truth, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(language.kl_from_clean_nats(torch.stack(final)), truth, rtol=1e-4, atol=1e-9)
     assert np.abs(divergence(other[-1], logits) / truth[-1] - 1).max() > 1e-2
     likely = [scipy.special.log_softmax(o[:, :-1], axis=-1) for o in (logits, *other)]
     nll = -np.stack([np.take_along_axis(o, IDS[:, 1:, None], -1)[..., 0].mean(-1) for o in likely])
-    np.testing.assert_allclose(language.nll(torch.stack([clean, *final])), nll, rtol=1e-5)
-    np.testing.assert_allclose(language.nll(torch.stack(final)[:, [2, 0]], [2, 0]), nll[1:, [2, 0]], rtol=1e-5)
+    np.testing.assert_allclose(language.nll_nats(torch.stack([clean, *final])), nll, rtol=1e-5)
+    np.testing.assert_allclose(language.nll_nats(torch.stack(final)[:, [2, 0]], [2, 0]), nll[1:, [2, 0]], rtol=1e-5)
 
 
 @HEADS
@@ -86,9 +86,9 @@ def test_nothing_changed_is_no_divergence_and_nothing_is_below_zero(family):
     model, anatomy = subject(family)
     clean, _ = run(model, anatomy)
     language = Language(anatomy, clean, IDS)
-    assert (language.kl_from_clean(clean[None]) == 0).all()
+    assert (language.kl_from_clean_nats(clean[None]) == 0).all()
     near = torch.stack([clean * (1 + 2.0**-power * rows(*clean.shape[1:], power)) for power in range(14, 26)])
-    assert (language.kl_from_clean(near) >= 0).all()
+    assert (language.kl_from_clean_nats(near) >= 0).all()
 
 
 @pytest.mark.parametrize("family", ["planted", "gemma2", "phi"])
@@ -105,7 +105,7 @@ def test_a_tiny_divergence_is_right_to_a_hundredth(family):
         truth = divergence(*(precise.logits(h.double()).numpy() for h in (clean, other)))
         size *= (1e-10 / truth.mean()) ** 0.5
     assert truth.mean() == pytest.approx(1e-10, rel=0.2)
-    np.testing.assert_allclose(language.kl_from_clean(other[None])[0], truth, rtol=0.01)
+    np.testing.assert_allclose(language.kl_from_clean_nats(other[None])[0], truth, rtol=0.01)
     p, q = (anatomy.logits(h)[:, :-1].log_softmax(-1) for h in (clean, other))
     naive = (p.exp() * (p - q)).sum(-1).mean(-1).numpy()
     assert np.abs(naive / truth - 1).max() > 0.5
@@ -121,7 +121,7 @@ def test_a_huge_divergence_is_a_number(loud):
     truth = divergence(logits, other)
     assert truth.min() > 20
     assert ((other - logits).max() > 88) == (loud == 100)
-    np.testing.assert_allclose(Language(anatomy, clean, IDS).kl_from_clean(final[None])[0], truth, rtol=1e-4)
+    np.testing.assert_allclose(Language(anatomy, clean, IDS).kl_from_clean_nats(final[None])[0], truth, rtol=1e-4)
 
 
 class Given(nn.Module):
@@ -142,7 +142,7 @@ def test_a_token_that_was_all_but_impossible_may_rise_far(rise):
         clean[..., 5] -= 100
         other = clean.clone()
         other[..., 5] += rise
-        found = Language(anatomy, clean, IDS).kl_from_clean(other[None])[0]
+        found = Language(anatomy, clean, IDS).kl_from_clean_nats(other[None])[0]
         np.testing.assert_allclose(found, divergence(clean.double().numpy(), other.double().numpy()), rtol=1e-3, atol=3e-7)
         assert (found >= 0).all()
 
@@ -155,7 +155,7 @@ def test_logits_that_are_not_finite_are_an_error(value):
     clean = rows(WINDOWS * TOKENS, 97, 0).view(WINDOWS, TOKENS, 97)
     other = clean.clone()
     other[1, 3, 4] = value
-    for read in (Language(anatomy, clean, IDS).nll, Language(anatomy, clean, IDS).kl_from_clean):
+    for read in (Language(anatomy, clean, IDS).nll_nats, Language(anatomy, clean, IDS).kl_from_clean_nats):
         with pytest.raises(MeasurementError, match="logits after an intervention are not finite"):
             read(other[None])
 
@@ -172,7 +172,7 @@ def test_a_head_of_half_precision_is_applied_in_full(family, dtype):
     precise = dissect(copy.deepcopy(model).double())
     rounded = [anatomy.norm(h).float().double() for h in (clean, other)]
     logits = [finish(precise.head(h), model).numpy() for h in rounded]
-    np.testing.assert_allclose(Language(anatomy, clean, IDS).kl_from_clean(other[None])[0], divergence(*logits), rtol=1e-3)
+    np.testing.assert_allclose(Language(anatomy, clean, IDS).kl_from_clean_nats(other[None])[0], divergence(*logits), rtol=1e-3)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 4, 1000])
@@ -182,14 +182,14 @@ def test_no_more_than_a_chunk_of_logits_is_held(rows_at_once, monkeypatch):
     clean, _ = run(model, anatomy)
     final = torch.stack([run(model, anatomy, (push,))[0] for push in pushes(anatomy)])
     whole = Language(anatomy, clean, IDS)
-    truth, sketch = (whole.nll(final), whole.kl_from_clean(final)), LogitSketch(anatomy, 4, 0, torch.device("cpu"))
+    truth, sketch = (whole.nll_nats(final), whole.kl_from_clean_nats(final)), LogitSketch(anatomy, 4, 0, torch.device("cpu"))
     sketch._product = None
     sketched = sketch(final[0])
     monkeypatch.setattr("harness.language._CHUNK_LOGITS", rows_at_once * 97 + 96)
     language, sizes = Language(anatomy, clean, IDS), []
     hook = model.lm_head.register_forward_hook(lambda module, args, out: sizes.append(out.shape[:-1].numel()))
-    np.testing.assert_allclose(language.nll(final), truth[0], rtol=1e-4)
-    np.testing.assert_allclose(language.kl_from_clean(final), truth[1], rtol=1e-4)
+    np.testing.assert_allclose(language.nll_nats(final), truth[0], rtol=1e-4)
+    np.testing.assert_allclose(language.kl_from_clean_nats(final), truth[1], rtol=1e-4)
     assert max(sizes) == min(rows_at_once, TOKENS - 1)
     assert sum(sizes) == (3 + 4) * WINDOWS * (TOKENS - 1)
     sizes.clear()
