@@ -16,6 +16,7 @@ from fixtures import MODELS, ModelError
 from fixtures.extensions import register_from_file, register_installed
 from fixtures.naming import printable
 from fixtures.selection import names_of
+from harness.measurement import Measurement, on
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store, default_folder
 from reports import plan, plugin, provenance, report_file, subjects, workers
@@ -34,6 +35,7 @@ _ROOT = Path(__file__).parent
 _SUBJECTS = pytest.StashKey[Subjects]()
 _PROTOCOL = pytest.StashKey[Protocol]()
 _BENCH: pytest.StashKey[Bench] = pytest.StashKey()
+_WANTED = pytest.StashKey[tuple[Measurement, ...]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -141,6 +143,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note what is to be measured, so that what comes with something else is not measured apart."""
+    wanted: dict[Measurement, None] = {}
+    for item in session.items:
+        if plugin.CELL in item.stash:
+            cell, measures, model = item.stash[plugin.CELL]
+            if measures.predicate.measured_by and not measures.predicate.inapplicable(model.n_blocks):
+                wanted[on(measures.predicate.measured_by, cell.rung)] = None
+    session.config.stash[_WANTED] = tuple(wanted)
+
+
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> Any:
     """The cell under test, with its model and corpus."""
@@ -182,7 +195,8 @@ def _bench(config: pytest.Config) -> Bench:
 
         store = Store(_store_folder(config))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
-        config.stash[_BENCH] = Bench(placement, protocol, store, plugin.announcer(config), plugin.teller(config), config.option.long)
+        announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, ())
+        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted)
     return config.stash[_BENCH]
 
 

@@ -1,5 +1,6 @@
 """Claim 4: the deeper a block, the more linear it is."""
 
+from claims import replacement
 from claims.declared import DEPTH as CLAIM
 from claims.linearity import remarks
 from harness.statistics import kendall_with_depth, spearman_with_depth
@@ -21,3 +22,15 @@ def test_the_last_block_is_more_linear_than_the_first(rung, lab, verdict):
 def test_linearity_never_falls(rung, lab, verdict):
     """Kendall's τ of R² with depth: the paper calls the rise monotonic and shows five blocks of 32."""
     verdict(lab.linearity(rung).r2.map(kendall_with_depth), **remarks(lab, rung, ordered=True))
+
+
+@CLAIM.predicate("r2_guides")
+def test_linear_blocks_are_cheap_to_replace(rung, lab, verdict):
+    """Spearman's correlation over blocks of R² with −ΔPPL when that block alone is replaced."""
+    verdict(replacement.guides(lab, rung), **replacement.of_each(lab, rung))
+
+
+@CLAIM.predicate("late_is_cheap")
+def test_late_blocks_are_cheap_to_replace(rung, lab, verdict):
+    """Spearman's correlation over blocks of depth with −ΔPPL when that block alone is replaced."""
+    verdict(replacement.late_is_cheap(lab, rung), **replacement.of_each(lab, rung))

@@ -34,7 +34,15 @@ LINEARITY = Claim(
             inside=(float("-inf"), 1.0),
             measured_by=_LINEARITY,
         ),
-        Predicate("r2_lost", "R² lost when the five blocks before are replaced", "R²", both(at_least(0.05, 0.01)), JUDGED, fewest_blocks=6),
+        Predicate(
+            "r2_lost",
+            "R² lost when the five blocks before are replaced",
+            "R²",
+            both(at_least(0.05, 0.01)),
+            JUDGED,
+            fewest_blocks=6,
+            measured_by=measurement.SHIFT,
+        ),
         Predicate(
             "single_replacement",
             "relative perplexity cost of replacing the last block by its map",
@@ -42,8 +50,17 @@ LINEARITY = Claim(
             both(at_most(0.25, 0.50)),
             JUDGED,
             INTERVENTIONS,
+            measured_by=measurement.RUNS,
         ),
-        Predicate("compression", "parameters of the last block over those of its map", "ratio", both(at_least(10, 2)), (), INTERVENTIONS),
+        Predicate(
+            "compression",
+            "parameters of the last block over those of its map",
+            "ratio",
+            both(at_least(10, 2)),
+            (),
+            INTERVENTIONS,
+            measured_by=measurement.RUNS,
+        ),
         Predicate(
             "multi_replacement",
             "relative perplexity cost of replacing the last five blocks",
@@ -52,6 +69,7 @@ LINEARITY = Claim(
             JUDGED,
             INTERVENTIONS,
             fewest_blocks=6,
+            measured_by=measurement.RUNS,
         ),
         Predicate(
             "shift_excess",
@@ -61,9 +79,17 @@ LINEARITY = Claim(
             (),
             INTERVENTIONS,
             fewest_blocks=6,
+            measured_by=measurement.RUNS,
         ),
         Predicate(
-            "compounding", "cost of five maps at true inputs over the sum of each alone", "ratio", {}, (), INTERVENTIONS, fewest_blocks=6
+            "compounding",
+            "cost of five maps at true inputs over the sum of each alone",
+            "ratio",
+            {},
+            (),
+            INTERVENTIONS,
+            fewest_blocks=6,
+            measured_by=measurement.RUNS,
         ),
     ),
 )
@@ -127,7 +153,16 @@ DEPTH = Claim(
             fewest_blocks=8,
         ),
         *(
-            Predicate(name, meaning, "Spearman ρ", both(at_least(0.5, 0)), rungs=INTERVENTIONS, fewest_blocks=8, inside=CORRELATION)
+            Predicate(
+                name,
+                meaning,
+                "Spearman ρ",
+                both(at_least(0.5, 0)),
+                rungs=INTERVENTIONS,
+                fewest_blocks=8,
+                inside=CORRELATION,
+                measured_by=measurement.EACH,
+            )
             for name, meaning in (
                 ("r2_guides", "rank correlation of R² with how cheap a block is to replace"),
                 ("late_is_cheap", "rank correlation of depth with how cheap a block is to replace"),

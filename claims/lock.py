@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "73e933c2dcca2992d95263b18b5bd764cb97147517350bd7796d033c8dbd1e90"
+LOCKED = "232e582b0010587619b3aca77bfe8d70347c15d07e3a568648360cd9816e1218"
 AMENDMENTS: tuple[str, ...] = ()
 
 

@@ -21,6 +21,21 @@ class AffineMap:
     mean_x: Tensor
     mean_y: Tensor
 
+    @property
+    def rank(self) -> int:
+        """That of W, which is full."""
+        return min(self.weight.shape)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of W and, where there is one, of the intercept ȳ − x̄W: d·e + e."""
+        return self.weight.numel() + self.mean_y.numel() * bool(self.mean_x.any() or self.mean_y.any())
+
+    @property
+    def centre(self) -> Tensor:
+        """ȳ."""
+        return self.mean_y
+
     def __call__(self, x: Tensor) -> Tensor:
         """Map rows ``(…, d)`` to ``(…, e)`` in float64."""
         return self.mean_y + (x.double() - self.mean_x) @ self.weight
@@ -51,6 +66,14 @@ def fit(sums: Sums, lam: float) -> AffineMap:
     system = centred.xx
     system.diagonal().add_(lam)
     return AffineMap(torch.cholesky_solve(centred.xy, torch.linalg.cholesky(system)), mean_x, mean_y)
+
+
+def through_origin(sums: Sums, lam: float) -> AffineMap:
+    """Solve argmin_W ‖Y − X W‖²_F + λ‖W‖²_F, without an intercept."""
+    system = sums.xx.clone()
+    system.diagonal().add_(lam)
+    weight = torch.cholesky_solve(sums.xy, torch.linalg.cholesky(system))
+    return AffineMap(weight, torch.zeros_like(sums.x), torch.zeros_like(sums.y))
 
 
 @dataclass(frozen=True)

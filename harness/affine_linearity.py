@@ -42,7 +42,9 @@ class AffineLinearity:
         self._tokens = 0
 
     def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
-        """Accumulate the typical tokens of a batch; evaluation windows are also scored one by one."""
+        """Accumulate the typical tokens of a batch; evaluation windows are also scored one by one. Other splits pass by."""
+        if split not in (CALIBRATION, EVALUATION):
+            return
         mask = typical(before, after, self._protocol.typical_factor).to(self._device)
         x = before.to(self._device).double()
         y = after.to(self._device).double() - x  # in float64, or what is added to a large stream would be lost
@@ -57,16 +59,18 @@ class AffineLinearity:
         self._energy[windows] = ((y - self._map.mean_y).square().sum(-1) * mask).sum(1).cpu()
 
     def end_split(self, split: str) -> None:
-        """Choose λ and fit once the calibration windows have passed."""
+        """Choose λ and fit once the calibration windows have passed: on all groups, and anew on every second one."""
         if split == CALIBRATION:
+            every_second = list(range(0, self._fitted.groups, 2))
             with names_the_block(len(self.blocks)):
                 self._penalty, self._edge = self._choose(list(range(self._fitted.groups)))
-                total = self._fitted.total()
+                total, half = self._fitted.total(), self._fitted.total(every_second)
                 self._lam = self._penalty * affine.scale(total)
                 self._map, self._count = affine.fit(total, self._lam), total.n
+                self.half = affine.fit(half, self._choose(every_second)[0] * affine.scale(half))
 
     def end_block(self, block: int) -> None:
-        """Refit without each group (λ frozen) and on every second group (λ chosen anew), score, and drop the moments."""
+        """Refit without each group (λ frozen), score, and drop the moments."""
         scored, total = self._scored.total(), self._fitted.total()
 
         def refit(group: int) -> float:
@@ -74,14 +78,9 @@ class AffineLinearity:
                 return _r2(affine.fit(total - self._fitted.group(group), self._lam), scored)
 
         fit = np.array(in_parallel(refit, range(self._fitted.groups), self._device))
-        every_second = list(range(0, self._fitted.groups, 2))
-        with names_the_block(block):
-            penalty, _ = self._choose(every_second)
-            half = self._fitted.total(every_second)
-            on_half = _r2(affine.fit(half, penalty * affine.scale(half)), scored)
         single = {
             "value": share(self._error.sum(), self._energy.sum()),
-            "half": on_half,
+            "half": _r2(self.half, scored),
             "rank": self._width,
             "cap": 1.0,
             "penalty": self._penalty,
@@ -97,6 +96,16 @@ class AffineLinearity:
         """Return the penalty with the least cross-validated error, and whether it stands at an end of the grid."""
         chosen = affine.choose_penalty(self._fitted, groups, self._protocol, self._device)
         return chosen.value, chosen.edge
+
+    @property
+    def maps(self) -> dict[str, affine.AffineMap]:
+        """The map of the block at which the sweep stands, by rung: from the end of its calibration windows to the block's end."""
+        return {"strict": self._map}
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of Δ over the calibration tokens of that block."""
+        return self._map.mean_y
 
     def state(self) -> dict[str, Array]:
         """Return what has been found so far, for a checkpoint."""

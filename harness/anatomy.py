@@ -76,6 +76,20 @@ class Anatomy:
             raise SubjectError(f"block {block}: no MLP found beside the attention")
         return found
 
+    def parameters(self, block: int) -> tuple[int, int]:
+        """Return the parameters of a block: all, and those that one token uses (of routed experts, as many as it is sent to)."""
+        config = self.model.config.get_text_config()  # type: ignore[union-attr, operator]
+        chosen = getattr(config, "num_experts_per_tok", None)
+        counts = (getattr(config, name, None) for name in ("num_local_experts", "num_experts", "n_routed_experts"))
+        experts = next((count for count in counts if count), None)
+        total = routed = 0
+        for name, parameter in self.blocks[block].named_parameters():
+            total += parameter.numel()
+            routed += parameter.numel() * ("experts" in name.split("."))
+        if not (chosen and experts and routed):
+            return total, total
+        return total, total - routed + routed * chosen // experts
+
     @torch.inference_mode()
     def enter(self, ids: Tensor) -> tuple[Tensor, list[Call]]:
         """Embed windows ``(windows, tokens) int64``. Returns h_0 and how the model calls each block.

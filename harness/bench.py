@@ -13,6 +13,7 @@ from fixtures.models import Model
 from harness.errors import again
 from harness.fingerprints import Memory
 from harness.laboratory import Announce, Laboratory
+from harness.measurement import Measurement
 from harness.protocol import Protocol
 from harness.store import Record, Store
 from harness.subject import Placement, SubjectFacts, surroundings, tokenizer_fingerprint, weights_fingerprint
@@ -33,9 +34,10 @@ class Bench:
         announce: Announce,
         say: Callable[[str], None] = lambda line: None,
         long: bool = False,
+        wanted: tuple[Measurement, ...] = (),
     ) -> None:
         self.placement, self.protocol, self.store, self.announce, self.say = placement, protocol, store, announce, say
-        self.long = long
+        self.long, self.wanted = long, wanted
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fixtures.naming import printable
-from harness.anatomy import Anatomy
+from harness.anatomy import Anatomy, Call
 from harness.errors import MeasurementError
 from harness.interventions import Intervention, check_block
 from harness.sweep import BATCH, check_finite
@@ -31,18 +31,16 @@ def branch(
 ) -> Iterator[tuple[int, Tensor]]:
     """Run variants from the output of a block; yield (index of the first variant, final streams) for groups of variants, in order.
 
-    ``clean (windows, tokens, d)``: h_{block+1} of the clean run on ``ids (windows, tokens)``; no intervention may lie before it.
-    ``windows``: which of them are run, all when None. Final streams are ``(variants, windows, tokens, d)``. Raises ValueError for an
-    intervention that lies before the stream, MeasurementError for a stream that stops being finite.
+    ``clean (windows, tokens, d)``: h_{block+1} of the clean run on ``ids (windows, tokens)``, for ``block`` −1 the embeddings; no
+    intervention may start before it. Blocks that an intervention replaces are not run for its variant. ``windows``: which of them are run,
+    all when None. Final streams are ``(variants, windows, tokens, d)``. Raises ValueError for an intervention that starts before the stream
+    or inside a run of replaced blocks, MeasurementError for a stream that stops being finite.
     """
     chosen = list(range(len(clean))) if windows is None else list(windows)
     if not chosen:
         raise ValueError("no windows to run")
     for variant in variants:
-        for intervention in variant:
-            check_block(intervention.block, len(anatomy.blocks))
-        if any(intervention.block < block for intervention in variant):
-            raise ValueError(f"the stream after block {block} is too late for an intervention at {min(i.block for i in variant)}")
+        _check(variant, block, len(anatomy.blocks))
     together = max(1, GROUP // len(chosen))
     for first in range(0, len(variants), together):
         group = variants[first : first + together]
@@ -52,29 +50,67 @@ def branch(
         yield first, final.reshape(len(group), len(chosen), *final.shape[1:])
 
 
+@torch.inference_mode()
+def run_block(anatomy: Anatomy, block: int, stream: Tensor, ids: Ids) -> Tensor:
+    """Run one block on a stream ``(windows, tokens, d)`` that may differ from the clean one; returns its output."""
+    after = torch.empty_like(stream)
+    for start in range(0, len(stream), BATCH):
+        rows = slice(start, start + BATCH)
+        calls = anatomy.enter(torch.from_numpy(ids[rows]).to(stream.device))[1]
+        after[rows] = _step(anatomy, block, stream[rows], calls[block])
+    check_finite(after, f"block {block} on a changed stream")
+    return after
+
+
+def _check(variant: Variant, block: int, blocks: int) -> None:
+    """Refuse what a branch cannot do, or would leave undone."""
+    for intervention in variant:
+        check_block(intervention.block, blocks)
+        if intervention.reads < block:
+            raise ValueError(f"the stream after block {block} is too late for an intervention that starts after block {intervention.reads}")
+        inside = [other.block for other in variant if intervention.reads < other.reads < intervention.block]
+        if inside:
+            raise ValueError(f"an intervention at block {inside[0]} starts inside the blocks that another one replaces")
+
+
 def _run(anatomy: Anatomy, clean: Tensor, block: int, ids: Ids, variants: Sequence[Variant], rows: Sequence[tuple[int, int]]) -> Tensor:
     """Run a batch of (variant, window) rows to the end."""
     windows = [w for _, w in rows]
     stream = clean[windows]
-    # What a model gives its blocks may depend on the tokens; entering costs an embedding and no block.
-    _, calls = anatomy.enter(torch.from_numpy(ids[windows]).to(stream.device))
+    calls: dict[tuple[int, ...], list[Call]] = {}
     for b in range(block, len(anatomy.blocks)):
-        if b > block:
-            try:
-                stream = anatomy.run(b, stream, calls[b])
-            except (KeyError, IndexError, AttributeError, TypeError) as error:  # Blocks that read what lower blocks left behind.
-                why = f"block {b} cannot run without the blocks below ({type(error).__name__}: {printable(error)})"
-                raise MeasurementError(f"{why}; interventions need blocks that pass on nothing but the stream") from error
+        running = [i for i, (v, _) in enumerate(rows) if b > block and not _replaced(variants[v], b)]
+        if running:
+            part = tuple(rows[i][1] for i in running)
+            if part not in calls:
+                # What a model gives its blocks may depend on the tokens; entering costs an embedding and no block.
+                calls[part] = anatomy.enter(torch.from_numpy(ids[list(part)]).to(stream.device))[1]
+            whole = len(running) == len(rows)
+            after = _step(anatomy, b, stream if whole else stream[running], calls[part][b])
+            stream = after if whole else stream.index_copy(0, torch.tensor(running, device=stream.device), after)
         stream = _intervene(stream, b, variants, rows)
     check_finite(stream, f"an intervention after block {block}")
     return stream
 
 
+def _replaced(variant: Variant, block: int) -> bool:
+    return any(intervention.reads < block <= intervention.block for intervention in variant)
+
+
+def _step(anatomy: Anatomy, block: int, stream: Tensor, call: Call) -> Tensor:
+    """Run one block."""
+    try:
+        return anatomy.run(block, stream, call)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:  # Blocks that read what lower blocks left behind.
+        why = f"block {block} cannot run without the blocks below ({type(error).__name__}: {printable(error)})"
+        raise MeasurementError(f"{why}; interventions need blocks that pass on nothing but the stream") from error
+
+
 def _intervene(stream: Tensor, block: int, variants: Sequence[Variant], rows: Sequence[tuple[int, int]]) -> Tensor:
-    """Apply to each variant's rows what it does at a block."""
+    """Apply to each variant's rows what starts at a block's output."""
     for v in sorted({v for v, _ in rows}):
         for intervention in variants[v]:
-            if intervention.block == block:
+            if intervention.reads == block:
                 mine = [i for i, row in enumerate(rows) if row[0] == v]
                 changed = intervention.apply(stream[mine], [rows[i][1] for i in mine])
                 stream = stream.index_copy(0, torch.tensor(mine, device=stream.device), changed)

@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.anatomy import Anatomy
+from harness.anatomy import Anatomy, take_hidden
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,18 @@ class Intervention(ABC):
     block: int
     positions: Tensor | None
 
+    @property
+    def reads(self) -> int:
+        """The block whose output it starts from, −1 for the embeddings: its own ``block``, but for one that takes the place of blocks."""
+        return self.block
+
     @abstractmethod
     def _changed(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
         """Map h ``(rows, tokens, d) float64`` to its changed value, as if everywhere were marked."""
+
+    def _elsewhere(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
+        """What stands at positions that are not marked: ``(rows, tokens, d)`` in the stream's type."""
+        return hidden
 
     def apply(self, hidden: Tensor, windows: Sequence[int]) -> Tensor:
         """Return the changed stream ``(rows, tokens, d)`` in its own type; row i belongs to window ``windows[i]``."""
@@ -49,27 +58,43 @@ class Intervention(ABC):
         marked = self.positions[list(windows)].to(hidden.device)
         if marked.shape != hidden.shape[:2]:
             raise ValueError(f"positions are marked for {tuple(marked.shape)}, the stream has {tuple(hidden.shape[:2])} windows and tokens")
-        return torch.where(marked[..., None], changed, hidden)
+        return torch.where(marked[..., None], changed, self._elsewhere(hidden, windows))
 
     @property
     def _device(self) -> torch.device:
         """Where the parts of the intervention are, and the arithmetic is done."""
-        parts = [getattr(self, part.name) for part in fields(self) if part.name != "positions"]
-        return next(part.device for part in parts if isinstance(part, Tensor))
+        return next(part.device for name, part in _tensors(self) if name != "positions")
 
     @cached_property
     def key(self) -> str:
         """SHA-256 over the kind of intervention and all it consists of: equal keys, equal effects."""
         digest = hashlib.sha256(type(self).__name__.encode())
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if isinstance(value, Tensor):
-                array = value.detach().cpu().contiguous()
-                digest.update(f"\0{part.name}\0{array.dtype}\0{tuple(array.shape)}\0".encode())
+        for name, part in _parts(self):
+            if isinstance(part, Tensor):
+                array = part.detach().cpu().contiguous()
+                digest.update(f"\0{name}\0{array.dtype}\0{tuple(array.shape)}\0".encode())
                 digest.update(array.view(torch.uint8).numpy().tobytes() if array.numel() else b"")
             else:
-                digest.update(f"\0{part.name}\0{value!r}".encode())
+                digest.update(f"\0{name}\0{part!r}".encode())
         return digest.hexdigest()
+
+
+def _parts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all that a value consists of, by name, at any depth."""
+    if is_dataclass(value):
+        for part in fields(value):
+            yield from _parts(getattr(value, part.name), f"{name}.{part.name}".lstrip("."))
+    elif isinstance(value, tuple):
+        yield name, len(value)
+        for i, part in enumerate(value):
+            yield f"{name}[{i}]", type(part).__name__
+            yield from _parts(part, f"{name}[{i}]")
+    else:
+        yield name, value
+
+
+def _tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
+    return ((name, part) for name, part in _parts(value) if isinstance(part, Tensor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,19 +169,26 @@ def intervened(anatomy: Anatomy, interventions: Sequence[Intervention], windows:
     The batch that is run must consist of ``windows``, in that order. Interventions on one block act in the order given.
     """
 
-    def hook(intervention: Intervention) -> Any:
+    def hook(intervention: Intervention, read: list[Tensor]) -> Any:
         def change(module: Any, given: Any, out: Any) -> Any:
             hidden = out[0] if isinstance(out, tuple) else out
-            changed = intervention.apply(hidden, windows)
+            changed = intervention.apply(read.pop() if read else hidden, windows)
             return (changed, *out[1:]) if isinstance(out, tuple) else changed
 
         return change
+
+    def reader(read: list[Tensor]) -> Any:
+        return lambda module, args, kwargs: read.append(take_hidden(args, kwargs)[0])
 
     for intervention in interventions:
         check_block(intervention.block, len(anatomy.blocks))
     with contextlib.ExitStack() as stack:
         for intervention in interventions:
-            stack.callback(anatomy.blocks[intervention.block].register_forward_hook(hook(intervention)).remove)
+            read: list[Tensor] = []
+            if intervention.reads < intervention.block:  # It starts from what the first of the blocks is given.
+                first = anatomy.blocks[intervention.reads + 1]
+                stack.callback(first.register_forward_pre_hook(reader(read), with_kwargs=True).remove)
+            stack.callback(anatomy.blocks[intervention.block].register_forward_hook(hook(intervention, read)).remove)
         yield
 
 

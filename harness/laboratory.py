@@ -19,7 +19,9 @@ from harness.errors import LongWorkError, MeasurementError, again
 from harness.layouts import Windows
 from harness.linearity import Linearity
 from harness.measurement import Measurement, Sizes, Work
+from harness.replacement import Each, Runs, Shift
 from harness.spectra import Spectra
+from harness.statistics import Array
 from harness.store import Record
 from harness.subject import SubjectFacts, library_versions
 from harness.variance import Ablation, LogitChange, Projection, Sensitivity, Subspaces
@@ -84,6 +86,18 @@ class Laboratory:
         """How ablated scores correlate with the change of logits."""
         return cast(LogitChange, self._find(m.LOGIT_CHANGE, rung))
 
+    def runs(self, rung: str) -> Runs:
+        """What replacing the last block, and five blocks together, costs."""
+        return cast(Runs, self._find(m.RUNS, rung))
+
+    def shift(self, rung: str) -> Shift:
+        """How linear blocks stay when those before them are replaced."""
+        return cast(Shift, self._find(m.SHIFT, rung))
+
+    def each(self, rung: str) -> Each:
+        """What replacing every single block costs."""
+        return cast(Each, self._find(m.EACH, rung))
+
     def windows(self, layout: str) -> Windows:
         """Token ids of a layout's windows, split → ``(windows, tokens) int64``. Raises TextError when the text is too short."""
         found = self._find_windows(layout)
@@ -112,12 +126,29 @@ class Laboratory:
         if name in self._failed:
             raise again(self._failed[name])
         if name not in self._found:
+            self._bring(measurement)
+        if name not in self._found:
             try:
                 self._found[name] = self._measure(measurement)
             except Exception as error:  # It would fail again for every cell, at the same cost.
                 self._failed[name] = again(error)
                 raise
         return self._found[name][rung]
+
+    def _bring(self, measurement: Measurement) -> None:
+        """Where another measurement that is wanted too brings this one along, make that one. When it fails, this one is made alone."""
+        for other in self._bench.wanted:
+            if other.brings is measurement and not {other.name, measurement.name} & {*self._found, *self._failed}:
+                if self.is_stored(measurement) or self.is_stored(other) or not self._may(other):
+                    continue
+                try:
+                    self._found[other.name] = self._measure(other)
+                except Exception as error:
+                    self._failed[other.name] = again(error)
+
+    def _may(self, measurement: Measurement) -> bool:
+        """Whether a measurement may be made here: what takes very long on a CPU is to be asked for."""
+        return not measurement.long or self._bench.long or self.facts.device != "cpu"
 
     def _measure(self, measurement: Measurement) -> dict[str, Any]:
         ids, store = self.windows(measurement.layout), self._bench.store
@@ -128,7 +159,7 @@ class Laboratory:
             self.timings[measurement.name] = {"stored": True, "windows": counts}
             store.drop(unfinished(self._key(measurement, ids)))  # A process killed between the two left it.
             return found
-        if measurement.long and not self._bench.long and self.facts.device == "cpu":
+        if not self._may(measurement):
             raise LongWorkError
         from harness.sweep import BATCH
 
@@ -138,7 +169,11 @@ class Laboratory:
         bookmark = StoreBookmark(store, key, BATCH)
         start = time.perf_counter()
         announced = self._bench.announce(measurement.name)
-        work = Work(subject, measurement, needed, self.protocol, announced, bookmark, lambda: self._streams(subject, measurement))
+
+        def also(other: Measurement, arrays: dict[str, Array]) -> None:
+            self._take(other, arrays, ids, measurement.name)
+
+        work = Work(subject, measurement, needed, self.protocol, announced, bookmark, lambda: self._streams(subject, measurement), also)
         try:
             arrays = measurement.measure(work)
             found = measurement.read(arrays, sizes)
@@ -150,6 +185,14 @@ class Laboratory:
         store.put(key, Record(arrays, {**self._names(), "seconds": seconds}))
         bookmark.drop()
         return found
+
+    def _take(self, measurement: Measurement, arrays: dict[str, Array], ids: Windows, bringer: str) -> None:
+        """Keep what came with another measurement."""
+        if measurement.name not in self._found:
+            self._found[measurement.name] = measurement.read(arrays, self._sizes_of(ids))
+            counts = {split: len(ids[split]) for split in measurement.needs()}
+            self.timings[measurement.name] = {"stored": False, "with": bringer, "windows": counts}
+            self._bench.store.put(self._key(measurement, ids), Record(arrays, self._names()))
 
     def _stored(self, measurement: Measurement, key: dict[str, Any], sizes: Sizes) -> dict[str, Any] | None:
         return self._bench.store.get(key, lambda record: measurement.read(record.arrays, sizes))

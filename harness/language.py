@@ -32,7 +32,7 @@ class Language:
     """
 
     def __init__(self, anatomy: Anatomy, clean: Tensor, ids: Ids) -> None:
-        self._clean = clean
+        self.clean = clean
         self._logits = _precise_logits(anatomy)
         self._targets = torch.from_numpy(ids[:, 1:].copy()).to(clean.device)
         self._chunk = max(1, _CHUNK_LOGITS // anatomy.vocabulary)
@@ -42,35 +42,33 @@ class Language:
 
         ``hidden (variants, windows, tokens, d)``: final streams; ``windows``: which windows they belong to, all when None.
         """
-        found = np.zeros(hidden.shape[:2])
-        targets = self._targets if windows is None else self._targets[windows]
-        for w, part in self._chunks(hidden.shape[1]):
-            target = targets[w, part]
-            for v in range(len(hidden)):
-                logits = self._logits(hidden[v, w, part])
-                found[v, w] += _total(torch.logsumexp(logits, -1) - logits.gather(-1, target[:, None])[:, 0])
-        return self._mean(found)
+        return self._read(hidden, windows, nll=True, kl=False)[0]
 
     def kl_from_clean_nats(self, hidden: Tensor) -> Array:
         """Return KL(clean ‖ other) = Σ p_clean (log p_clean − log p_other), mean over positions, in nats: ``(variants, windows)``.
 
-        With a = the change of the logits and b = a − E_clean[a], it is log(1 + E_clean[e^b − 1 − b]): every term is positive and of
-        second order, so that a divergence of 1e-10 is not lost in the rounding of logits, and none is below zero.
-        ``hidden (variants, windows, tokens, d)`` as in :meth:`nll_nats`, of all windows.
+        ``hidden (variants, windows, tokens, d)`` as in :meth:`nll_nats`, of all windows. None is below zero.
         """
-        found = np.zeros(hidden.shape[:2])
+        return self._read(hidden, None, nll=False, kl=True)[1]
+
+    def costs_nats(self, hidden: Tensor, windows: list[int] | None = None) -> tuple[Array, Array]:
+        """Return both :meth:`nll_nats` and :meth:`kl_from_clean_nats`, from the same logits."""
+        return self._read(hidden, windows, nll=True, kl=True)
+
+    def _read(self, hidden: Tensor, windows: list[int] | None, nll: bool, kl: bool) -> tuple[Array, Array]:
+        found = np.zeros((2, *hidden.shape[:2]))
         for w, part in self._chunks(hidden.shape[1]):
-            clean = self._logits(self._clean[w, part])
-            p = torch.softmax(clean, -1)
+            window = w if windows is None else windows[w]
+            target = self._targets[window, part][:, None]
+            clean = self._logits(self.clean[window, part]) if kl else torch.zeros(0)
+            p = torch.softmax(clean, -1) if kl else clean
             for v in range(len(hidden)):
-                b = self._logits(hidden[v, w, part]).sub_(clean)
-                b -= torch.linalg.vecdot(p, b)[:, None]
-                far = b.amax(-1) > _FAR
-                kl = torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0))
-                if bool(far.any()):
-                    kl[far] = torch.logsumexp(torch.log_softmax(clean[far], -1) + b[far], -1).clamp_min(0)
-                found[v, w] += _total(kl)
-        return self._mean(found)
+                logits = self._logits(hidden[v, w, part])
+                if nll:
+                    found[0, v, w] += _total(torch.logsumexp(logits, -1) - logits.gather(-1, target)[:, 0])
+                if kl:
+                    found[1, v, w] += _total(_divergence(clean, p, logits))
+        return self._mean(found[0]), self._mean(found[1])
 
     def _mean(self, totals: Array) -> Array:
         """Divide by the positions. Raises MeasurementError for logits that are not finite."""
@@ -85,6 +83,21 @@ class Language:
         for w in range(windows):
             for start in range(0, positions, self._chunk):
                 yield w, slice(start, min(start + self._chunk, positions))
+
+
+def _divergence(clean: Tensor, p: Tensor, other: Tensor) -> Tensor:
+    """KL(clean ‖ other) of each row of logits, in nats; ``p``: softmax of the clean ones. ``other`` is overwritten.
+
+    With a = the change of the logits and b = a − E_clean[a], it is log(1 + E_clean[e^b − 1 − b]): every term is positive and of second
+    order, so that a divergence of 1e-10 is not lost in the rounding of logits, and none is below zero.
+    """
+    b = other.sub_(clean)
+    b -= torch.linalg.vecdot(p, b)[:, None]
+    far = b.amax(-1) > _FAR
+    kl = torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0))
+    if bool(far.any()):
+        kl[far] = torch.logsumexp(torch.log_softmax(clean[far], -1) + b[far], -1).clamp_min(0)
+    return kl
 
 
 class LogitSketch:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import variance
+from harness import replacement, variance
+from harness.findings import Findings
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
 from harness.spectra import Spectra
@@ -38,7 +39,10 @@ Arrays = dict[str, Array]
 
 @dataclass
 class Work:
-    """What a measurement is made from. ``streams``: kept from a sweep over the layout's windows, made when first asked for."""
+    """What a measurement is made from. ``streams``: kept from a sweep over the layout's windows, made when first asked for.
+
+    ``also``: takes the arrays of another measurement that came with it.
+    """
 
     subject: Subject
     measurement: Measurement
@@ -47,6 +51,7 @@ class Work:
     progress: Progress
     bookmark: StoreBookmark
     streams: Callable[[], Streams]
+    also: Callable[[Measurement, Arrays], None]
 
     @property
     def anatomy(self) -> Anatomy:
@@ -90,7 +95,7 @@ class Measurement:
 
     ``version`` is raised when figures change, so that stored ones are no longer found. ``splits``: of its layout, those it depends on.
     ``result``: rung → what ``read`` makes of the rung's arrays. ``long``: takes very long on a CPU.
-    ``keeps``: starts from kept streams.
+    ``keeps``: starts from kept streams. ``brings``: another measurement that comes with it at no cost.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Measurement:
     splits: tuple[str, ...] = ()
     long: bool = False
     keeps: bool = True
+    brings: Measurement | None = None
 
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``."""
@@ -130,8 +136,8 @@ def _linearity(rung: str, arrays: Arrays, sizes: Sizes) -> Linearity:
     return found
 
 
-def _findings(kind: type[variance.Findings]) -> Callable[[str, Arrays, Sizes], variance.Findings]:
-    def read(rung: str, arrays: Arrays, sizes: Sizes) -> variance.Findings:
+def _findings(kind: type[Findings]) -> Callable[[str, Arrays, Sizes], Findings]:
+    def read(rung: str, arrays: Arrays, sizes: Sizes) -> Findings:
         windows = sizes.windows
         scored = windows.get(INTERVENTION, windows[EVALUATION])
         return kind.of(arrays, {"G": sizes.groups, "W": scored, "S": windows[EVALUATION], "d": sizes.width, "B": sizes.blocks})
@@ -148,13 +154,20 @@ SPECTRA = Measurement("variance at every boundary", 1, PAPER, _INTERVENTIONS, "h
 
 
 def _on_both(
-    name: str, kind: type[variance.Findings], code: str, rungs: tuple[str, ...], long: tuple[str, ...] = ()
+    name: str,
+    kind: type[Findings],
+    code: str,
+    rungs: tuple[str, ...],
+    long: tuple[str, ...] = (),
+    brings: tuple[Measurement | None, Measurement | None] = (None, None),
 ) -> tuple[Measurement, Measurement]:
     """The same measurement on the windows of both layouts; ``long``: the layouts on which it takes very long."""
-    return (
-        Measurement(f"{name}, paper windows", 1, PAPER, rungs, code, _findings(kind), long=PAPER in long),
-        Measurement(f"{name}, strict windows", 1, STRICT, _STRICT, code, _findings(kind), long=STRICT in long),
-    )
+
+    def on(layout: str, rungs: tuple[str, ...], comes: Measurement | None) -> Measurement:
+        named = f"{name}, {layout} windows"
+        return Measurement(named, 1, layout, rungs, code, _findings(kind), long=layout in long, keeps=comes is None, brings=comes)
+
+    return on(PAPER, rungs, brings[0]), on(STRICT, _STRICT, brings[1])
 
 
 SUBSPACES = _on_both("predictive directions", variance.Subspaces, "harness.predictive:measure", _MOMENTS)
@@ -164,8 +177,12 @@ SENSITIVITY = _on_both(
     "sensitivity to directions", variance.Sensitivity, "harness.directions:measure_sensitivity", _INTERVENTIONS, (PAPER, STRICT)
 )
 LOGIT_CHANGE = _on_both("change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,))
+RUNS = _on_both("replacement of five blocks", replacement.Runs, "harness.replacing_runs:measure", _INTERVENTIONS)
+SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.shifting:measure", _MOMENTS)
+EACH = _on_both("replacement of every block", replacement.Each, "harness.replacing_each:measure", _INTERVENTIONS, brings=(RANK, AFFINE))
 
-MEASUREMENTS = (RANK, AFFINE, SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
+_CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
+MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *RUNS, *SHIFT, *EACH)
 
 
 def on(measurements: tuple[Measurement, ...], rung: str) -> Measurement:

@@ -87,7 +87,7 @@ class VarianceProtocol:
 
     def mid(self, blocks: int) -> int:
         """Return the block whose output is mid: B/2 − 1."""
-        return blocks // 2 - 1
+        return mid(blocks)
 
     def range(self, blocks: int) -> list[int]:
         """Return the blocks whose outputs are projected together: evenly spaced over B/4 … min(2B/3, B − 2), equal ones merged."""
@@ -110,6 +110,54 @@ class VarianceProtocol:
         if width <= self.all_up_to or width <= self.directions:
             return list(range(width))
         return [(width - 1) * i // (self.directions - 1) for i in range(self.directions)]
+
+
+def mid(blocks: int) -> int:
+    """Return the block whose output is mid: B/2 − 1."""
+    return blocks // 2 - 1
+
+
+@dataclass(frozen=True)
+class ReplacementProtocol:
+    """Sizes of claim 2's interventions: ``run`` blocks are replaced together, at the end and, in models of twice as many, after mid.
+
+    Costs of maps refitted without a group of calibration windows are taken on every ``refit_stride``-th evaluation window, and so are the
+    controls of every single block.
+    """
+
+    run: int = 5
+    refit_stride: int = 4
+
+    def last_run(self, blocks: int) -> list[int]:
+        """Return the last blocks that are replaced together: five, or where nothing would be left before them the last one alone."""
+        return list(range(blocks - self.run, blocks)) if blocks > self.run else [blocks - 1]
+
+    def mid_run(self, blocks: int) -> list[int]:
+        """Return the blocks mid + 1 … mid + 5; none in a model that lacks them after mid, or where they are the last run."""
+        first = mid(blocks) + 1
+        return list(range(first, first + self.run)) if blocks > 2 * self.run else []
+
+    def shifted(self, blocks: int) -> list[int]:
+        """Return the blocks whose linearity is measured after upstream change: the last, and mid + 5 where there is one."""
+        last, middle = blocks - 1, mid(blocks) + self.run
+        return [last, *([middle] if blocks > 2 * self.run else [])] if blocks > self.run else []
+
+    def upstream(self, target: int) -> list[int]:
+        """Return the blocks before a block that are replaced to shift its input."""
+        return list(range(target - self.run, target))
+
+    def judged(self, blocks: int) -> list[int]:
+        """Return the blocks whose maps a judged figure rests on, ascending: they are refitted."""
+        return sorted({*self.last_run(blocks), *(b for last in self.shifted(blocks)[:1] for b in self.upstream(last))})
+
+    def fitted(self, blocks: int) -> list[int]:
+        """Return the blocks whose maps these interventions take, ascending."""
+        shifted = {b for target in self.shifted(blocks) for b in (*self.upstream(target), target)}
+        return sorted({*self.last_run(blocks), *self.mid_run(blocks), *shifted})
+
+    def boundaries(self, blocks: int) -> set[int]:
+        """Return the blocks whose outputs they start from, −1 for the embeddings."""
+        return {boundary for block in self.fitted(blocks) for boundary in (block - 1, block)}
 
 
 @dataclass(frozen=True)
@@ -142,6 +190,7 @@ class Protocol:
     folds: int = 8
     grid: tuple[float, float, float] = (-8.0, 2.0, 0.5)
     variance: VarianceProtocol = VarianceProtocol()
+    replacement: ReplacementProtocol = ReplacementProtocol()
     seed: int = 0
     quick: bool = False
 

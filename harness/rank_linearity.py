@@ -99,6 +99,11 @@ class RankLinearity:
         self.blocks.append({"paper": paper, "held-out": held_out, "typical": found["typical"][1]})
         self._reset()
 
+    @property
+    def maps(self) -> dict[str, ridge.RankMap]:
+        """The maps of the block at which the sweep stands, by rung: from the end of its calibration windows to the block's end."""
+        return {"paper": self._fits["all"].map, "held-out": self._fits["all"].map, "typical": self._fits["typical"].map}
+
     def state(self) -> dict[str, Array]:
         """Return what has been found so far, for a checkpoint."""
         return {
@@ -127,12 +132,12 @@ class _Fit:
         self.total = total
         self._protocol = protocol
         self._lam = ridge.penalty(total, protocol.ridge)
-        self._map = ridge.fit(total, ridge.output_basis(total, energy=protocol.energy), self._lam)
+        self.map = ridge.fit(total, ridge.output_basis(total, energy=protocol.energy), self._lam)
         self._error, self._energy = np.zeros(windows), np.zeros(windows)
 
     def score(self, first: int, x: Tensor, y: Tensor, mask: Tensor | None) -> None:
         """Score evaluation windows ``(windows, tokens, d)`` one by one, on the masked tokens."""
-        error, energy = (y - self._map(x)).square().sum(-1), y.square().sum(-1)
+        error, energy = (y - self.map(x)).square().sum(-1), y.square().sum(-1)
         if mask is not None:
             error, energy = error * mask, energy * mask
         windows = slice(first, first + len(x))
@@ -140,17 +145,17 @@ class _Fit:
 
     def refit(self, rest: Sums, scored: Sums, in_sample: bool) -> tuple[float, float]:
         """Fit to ``rest`` with k and λ frozen; R² on those rows, when it is asked for, and on the evaluation rows."""
-        other = ridge.fit(rest, ridge.output_basis(rest, rank=self._map.rank), self._lam)
+        other = ridge.fit(rest, ridge.output_basis(rest, rank=self.map.rank), self._lam)
         inside = share(other.squared_error(rest), rest.energy) if in_sample else np.nan
         return inside, share(other.squared_error(scored), scored.energy)
 
     def result(self, inside: Array, outside: Array, left_out: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures in sample and on evaluation text."""
-        total, basis = self.total, self._map.basis
+        total, basis = self.total, self.map.basis
         held = float((basis * (total.yy @ basis)).sum())
         common = {
             "half": np.nan,
-            "rank": self._map.rank,
+            "rank": self.map.rank,
             "cap": 1 - share(held, total.energy),
             "penalty": self._protocol.ridge,
             "edge": np.nan,
@@ -158,7 +163,7 @@ class _Fit:
             "left_out": left_out,
         }
         arrays = {name: np.array(value, dtype=np.float64) for name, value in common.items()}
-        in_sample = np.array(share(self._map.squared_error(total), total.energy))
+        in_sample = np.array(share(self.map.squared_error(total), total.energy))
         scored = np.array(share(self._error.sum(), self._energy.sum()))
         return (
             {**arrays, "value": in_sample, "fit": inside, "score": np.zeros(0)},

@@ -16,14 +16,20 @@ class RankMap:
 
     weight: Tensor
     basis: Tensor
+    centre = 0.0
 
     @property
     def rank(self) -> int:
         """K."""
         return self.basis.shape[1]
 
+    @property
+    def parameters(self) -> int:
+        """Numbers of A and V_k: k (d + e)."""
+        return self.weight.numel() + self.basis.numel()
+
     def __call__(self, x: Tensor) -> Tensor:
-        """Map rows ``(n, d)`` to ``(n, e)`` in float64."""
+        """Map rows ``(…, d)`` to ``(…, e)`` in float64."""
         return (x.double() @ self.weight) @ self.basis.T
 
     def squared_error(self, sums: Sums) -> float:
@@ -43,19 +49,29 @@ def penalty(sums: Sums, scale: float) -> float:
 
 
 def output_basis(sums: Sums, *, energy: float | None = None, rank: int | None = None) -> Tensor:
-    """Return V_k ``(e, k)``: the top right singular vectors of Y, as eigenvectors of YᵀY.
+    """Return V_k ``(e, k)``: the top right singular vectors of Y.
 
     k is ``rank``, or else the fewest directions that hold the share ``energy`` of ‖Y‖²_F.
     """
-    values, vectors = torch.linalg.eigh(sums.yy)
+    values, vectors = output_directions(sums)
     if rank is None:
         if energy is None:
             raise ValueError("output_basis needs energy or rank")
-        held = values.flip(0).clamp_min(0).cumsum(0)
-        # The tolerance keeps k from growing by rounding when the energy asked for is exactly held.
-        rank = min(int((held < energy * held[-1] * (1 - 1e-12)).sum()) + 1, len(values))
-    basis: Tensor = vectors[:, -rank:].flip(1)
-    return basis
+        rank = rank_for(values, energy)
+    return vectors[:, :rank]
+
+
+def output_directions(sums: Sums) -> tuple[Tensor, Tensor]:
+    """Return the energy ``(e)``, descending, of Y along its right singular vectors, and these ``(e, e)``: eigenvectors of YᵀY."""
+    values, vectors = torch.linalg.eigh(sums.yy)
+    return values.flip(0), vectors.flip(1)
+
+
+def rank_for(values: Tensor, energy: float) -> int:
+    """Return the fewest directions of descending ``values`` that hold the share ``energy`` of their sum."""
+    held = values.clamp_min(0).cumsum(0)
+    # The tolerance keeps k from growing by rounding when the energy asked for is exactly held.
+    return min(int((held < energy * held[-1] * (1 - 1e-12)).sum()) + 1, len(values))
 
 
 def fit(sums: Sums, basis: Tensor, lam: float) -> RankMap:

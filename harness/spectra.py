@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from harness.findings import Findings, Shape
 from harness.statistics import Array
-from harness.variance import Findings, Shape
 
 
 class Spectra(Findings):

@@ -29,7 +29,8 @@ class Figure:
     ``value``: scalar or ``(m,)``. ``fit``: ``(G, …)``, one row for each group of calibration windows left out and the
     estimator refitted. ``score``: ``(W, …)``, one row for each evaluation window left out of the score. A figure
     that is fitted and scored on the same rows has ``fit`` alone. ``half``: the figure fitted anew on half the calibration windows.
-    ``draws``: without each of the random draws that it is compared with, where their number is small.
+    ``further``: ``(n, …)``, replicates over another independent source: without each of few random draws,
+    or of a second set of windows.
     ``origin``: where a ratio has its zero (0; −1 for a ratio minus 1), None for anything else: intervals of ratios are taken on
     the log scale, unless the ratio or a replicate is not above zero, where there is no logarithm.
 
@@ -42,14 +43,14 @@ class Figure:
     score: Array | None = None
     half: Array | float | None = None
     origin: float | None = None
-    draws: Array | None = None
+    further: Array | None = None
 
     def map(self, function: Callable[[Array], float], origin: float | None = None) -> Figure:
         """Return the figure f(value), each replicate mapped likewise; ``origin`` when f is a ratio."""
-        parts = (self.fit, self.score, self.draws)
-        fit, score, draws = (None if rows is None else np.array([function(row) for row in rows], dtype=np.float64) for rows in parts)
+        parts = (self.fit, self.score, self.further)
+        fit, score, further = (None if rows is None else np.array([function(row) for row in rows], dtype=np.float64) for rows in parts)
         half = None if self.half is None else float(function(np.asarray(self.half)))
-        return Figure(float(function(np.asarray(self.value))), fit, score, half, origin, draws)
+        return Figure(float(function(np.asarray(self.value))), fit, score, half, origin, further)
 
     def at(self, index: int) -> Figure:
         """Return one component of a vector of figures."""
@@ -61,7 +62,7 @@ class Figure:
         The two sources are independent (calibration and evaluation text do not overlap), so their variances add.
         ``inside`` is the range the figure cannot leave (−1 … 1 for a correlation); the limits are clipped to it.
         """
-        parts = [rows for rows in (self.fit, self.score, self.draws) if rows is not None]
+        parts = [rows for rows in (self.fit, self.score, self.further) if rows is not None]
         if not parts:
             raise ValueError("a figure without replicates has no interval")
         value, freedom, zero = float(self.value), min(len(rows) for rows in parts) - 1, self._zero()
@@ -87,7 +88,7 @@ class Figure:
 
     def _zero(self) -> float | None:
         """Where the log scale starts, or None when the figure is no ratio or is not positive throughout."""
-        parts = [np.atleast_1d(np.asarray(rows)) for rows in (self.value, self.fit, self.score, self.draws) if rows is not None]
+        parts = [np.atleast_1d(np.asarray(rows)) for rows in (self.value, self.fit, self.score, self.further) if rows is not None]
         return self.origin if self.origin is not None and all((rows > self.origin).all() for rows in parts) else None
 
 

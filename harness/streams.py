@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.anatomy import Anatomy
 from harness.linearity import EVALUATION, contiguous_groups
+from harness.maps import Fitted
 from harness.measurement import INTERVENTION
 from harness.moments import Moments
 from harness.protocol import Protocol
@@ -27,13 +28,15 @@ from harness.windows import Ids
 class Streams:
     """Residual streams of the clean run: ``at[block][split]`` is h_{block+1} ``(windows, tokens, d)`` in the model's own type.
 
-    ``marked[block][split]``: typical tokens at the block, ``(windows, tokens) bool``. ``spectra``: what was measured in the same sweep.
+    ``at[−1]`` holds the embeddings h_0. ``marked[block][split]``: typical tokens at the block, ``(windows, tokens) bool``. ``spectra``:
+    what was measured in the same sweep. ``fitted``: maps that were fitted to them, so that measurements share them.
     """
 
     ids: dict[str, Ids]
     at: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     marked: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     spectra: dict[str, Array] | None = None
+    fitted: dict[tuple[str, int], Fitted] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
@@ -57,15 +60,20 @@ class Keeper:
 
     def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
         """Copy a batch's stream when its block is wanted."""
-        if self._block not in self._wanted:
-            return
-        kept, marks = self._streams.at.setdefault(self._block, {}), self._streams.marked.setdefault(self._block, {})
+        if self._block == 0 and -1 in self._wanted:
+            self._keep(-1, split, first, before)
+        if self._block in self._wanted:
+            self._keep(self._block, split, first, after)
+            marks = self._streams.marked.setdefault(self._block, {})
+            if split not in marks:
+                marks[split] = torch.empty((len(self._streams.ids[split]), after.shape[1]), dtype=torch.bool, device=after.device)
+            marks[split][first : first + len(after)] = typical(before, after, self._factor)
+
+    def _keep(self, block: int, split: str, first: int, stream: Tensor) -> None:
+        kept = self._streams.at.setdefault(block, {})
         if split not in kept:
-            windows = len(self._streams.ids[split])
-            kept[split] = after.new_empty((windows, *after.shape[1:]))
-            marks[split] = torch.empty((windows, after.shape[1]), dtype=torch.bool, device=after.device)
-        kept[split][first : first + len(after)] = after
-        marks[split][first : first + len(after)] = typical(before, after, self._factor)
+            kept[split] = stream.new_empty((len(self._streams.ids[split]), *stream.shape[1:]))
+        kept[split][first : first + len(stream)] = stream
 
     def end_split(self, split: str) -> None:
         """Nothing to do."""
@@ -83,14 +91,17 @@ def keep(
     device: torch.device,
     progress: Progress,
 ) -> Streams:
-    """Sweep once and keep what claim 1 starts from: mid, the last boundary and, without windows of their own for interventions, the range.
+    """Sweep once and keep what interventions start from.
+
+    For claim 1 mid, the last boundary and, without windows of their own for interventions, the range; for claim 2 the boundaries of the
+    blocks that are replaced together.
 
     ``spectra`` watches the same sweep.
     """
     blocks, v = len(anatomy.blocks), protocol.variance
     own = INTERVENTION in ids
     streams = Streams(dict(ids))
-    wanted = {v.mid(blocks), blocks - 1} | (set() if own else set(v.range(blocks)))
+    wanted = {v.mid(blocks), blocks - 1} | (set() if own else set(v.range(blocks))) | protocol.replacement.boundaries(blocks)
     visitors: list[Visitor] = [Keeper(streams, sorted(wanted), protocol.typical_factor)]
     if spectra:
         visitors.append(spectra)
@@ -102,11 +113,22 @@ def keep(
     return streams
 
 
-def grouped(x: Tensor, y: Tensor, marked: Tensor | None, groups: int) -> Moments:
-    """Moments of two streams ``(windows, tokens, d)`` over the marked tokens, by contiguous group of windows."""
+def final_streams(anatomy: Anatomy, ids: Ids, device: torch.device) -> Tensor:
+    """Return h_B of some windows ``(windows, tokens)``, and keep nothing else: ``(windows, tokens, d)``."""
+    streams = Streams({EVALUATION: ids})
+    sweep(anatomy, streams.ids, [Keeper(streams, [len(anatomy.blocks) - 1], float("inf"))], device)
+    return streams.at[streams.last][EVALUATION]
+
+
+def grouped(x: Tensor, y: Tensor, marked: Tensor | None, groups: int, difference: bool = False) -> Moments:
+    """Moments of two streams ``(windows, tokens, d)`` over the marked tokens, by contiguous group of windows.
+
+    ``difference``: of x and y − x, taken in float64: in float32 it would lose what a block adds to a massive activation.
+    """
     device = moment_device(x.device)
     moments = Moments(groups, x.shape[-1], y.shape[-1], device)
     for w, group in enumerate(contiguous_groups(len(x), groups)):
         rows = slice(None) if marked is None else marked[w]
-        moments.add(group, x[w][rows].to(device), y[w][rows].to(device))
+        first, second = x[w][rows].to(device), y[w][rows].to(device)
+        moments.add(group, first, second.double() - first.double() if difference else second)
     return moments

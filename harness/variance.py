@@ -1,51 +1,19 @@
-"""What claim 1 measured: arrays, and the figures that follow from them. Results; no torch.
-
-Dimensions of arrays are named: G groups of calibration windows, W evaluation windows for interventions, S windows that moments are
-scored on, d width, B blocks; others are particular to a measurement. Everything is float64.
-"""
+"""What claim 1 measured: arrays, and the figures that follow from them. Results; no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
+from harness.findings import Findings, Shape
 from harness.statistics import Array, Figure, gini, spearman, without_each
 
 METHODS = ("pca", "cca", "rrr")
 CURVES = ("pca", "random", "predictive")
 SIGNS = 2
-
-Shape = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Named arrays of known shapes. NaN and empty arrays where a rung has no such thing."""
-
-    arrays: Mapping[str, Array]
-    SHAPES: ClassVar[Mapping[str, Shape]] = {}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Self:
-        """Check names, types and shapes, dimensions of one name being equal; ValueError when they are not these."""
-        if set(arrays) != set(cls.SHAPES):
-            raise ValueError(f"expected arrays {sorted(cls.SHAPES)}, found {sorted(arrays)}")
-        known = dict(sizes)
-        for name, array in arrays.items():
-            shape = cls.SHAPES[name]
-            if array.dtype != np.float64 or array.ndim != len(shape):
-                raise ValueError(f"array '{name}': {array.dtype} of shape {array.shape}, expected {shape}")
-            for size, dimension in zip(array.shape, shape, strict=True):
-                if size != (dimension if isinstance(dimension, int) else known.setdefault(dimension, size)):
-                    raise ValueError(f"array '{name}' of shape {array.shape} does not fit {shape} with {known}")
-        return cls(arrays)
-
-    def number(self, name: str) -> float:
-        """Return a single number."""
-        return float(self.arrays[name])
 
 
 class Projection(Findings):
@@ -103,8 +71,8 @@ class Projection(Findings):
         rest = [np.delete(np.arange(len(a["clean"])), w) for w in range(len(a["clean"]))]
         score = np.array([_over(a["clean"][w], a["projected"][w], a["noise"][:, w]) for w in rest])
         half = _over(a["clean"], a["half_projected"][0], a["half_noise"])
-        draws = np.array([_over(a["clean"], a["projected"], np.delete(a["noise"], i, 0)) for i in range(seeds)]) if seeds > 1 else None
-        return Figure(value, fit, score, half, 0.0, draws)
+        further = np.array([_over(a["clean"], a["projected"], np.delete(a["noise"], i, 0)) for i in range(seeds)]) if seeds > 1 else None
+        return Figure(value, fit, score, half, 0.0, further)
 
     @property
     def costs(self) -> tuple[float, float]:
@@ -276,4 +244,4 @@ class LogitChange(Findings):
     def excess(self) -> Figure:
         """That of the PCs minus the mean over random subspaces of equal dimension."""
         r = np.asarray(self.all.value)
-        return replace(self.all.map(lambda r: float(r[0] - r[1:].mean())), draws=r[0] - without_each(r[1:]))
+        return replace(self.all.map(lambda r: float(r[0] - r[1:].mean())), further=r[0] - without_each(r[1:]))

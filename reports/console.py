@@ -109,9 +109,14 @@ def _print_subject(console: Console, model: str, corpus: str, facts: dict[str, A
         console.print(f"  corpus {c['chosen']}", soft_wrap=True)
     for what, timing in facts.get("timings", {}).get(f"{model}/{corpus}", {}).items():
         windows = " + ".join(str(count) for count in timing["windows"].values())
-        console.print(
-            f"  {what}: " + ("from the store" if timing["stored"] else f"measured in {timing['seconds']:.0f} s") + f", {windows} windows"
-        )
+        console.print(f"  {what}: {_source(timing)}, {windows} windows")
+
+
+def _source(timing: dict[str, Any]) -> str:
+    """Say where a measurement comes from."""
+    if timing["stored"]:
+        return "from the store"
+    return f"came with {timing['with']}" if "with" in timing else f"measured in {timing['seconds']:.0f} s"
 
 
 def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict], n_blocks: int) -> None:

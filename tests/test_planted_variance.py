@@ -8,21 +8,13 @@ import torch
 
 from claims import claim_1_variance_is_not_importance as claim_1
 from claims.declared import VARIANCE
-from fixtures.described import model_at
-from fixtures.text_files import corpus_at
 from harness.admission import dissect
-from harness.bench import Bench
-from harness.protocol import RUNGS, Protocol
-from harness.store import Store
-from harness.subject import Placement
-from reports.judgement import judge
-from reports.ledger import Cell
 from tests import planted_variance as planted
 from tests.conftest import ROOT
 from tests.planted import verdicts
+from tests.planted_laboratory import JUDGED, Planted, judged, measured_in, table
 
-TESTED = {f.measures.predicate.name: f for f in vars(claim_1).values() if hasattr(f, "measures")}
-JUDGED = [rung.name for rung in RUNGS.values() if rung.judged]
+TESTED = measured_in(claim_1)
 
 TRUTHS = {
     "projection_ppl_ratio": {"holds": "hidden", "falsified": "shown"},
@@ -32,7 +24,7 @@ TRUTHS = {
     "sensitivity_gini": {"holds": "copied", "falsified": "reversed"},
     "logit_change_correlation": {"holds": "folded", "falsified": "drowned"},
 }
-TABLE = [(name, rung, subject, verdict) for name, sides in TRUTHS.items() for rung in JUDGED for verdict, subject in sides.items()]
+TABLE = table(TRUTHS)
 
 
 @pytest.fixture(scope="module")
@@ -44,36 +36,13 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def laboratory(text):
     """Laboratories of planted subjects, by name and by what is changed of them; each measurement is made once."""
-    made = {}
-
-    def laboratory(subject, **changes):
-        settings = {**(planted.SUBJECTS[subject] if isinstance(subject, str) else subject), **changes}
-        key = repr(sorted(settings.items()))
-        if key not in made:
-            folder = planted.save(text.parent / f"subject-{len(made)}", **settings)
-            bench = Bench(Placement("cpu"), Protocol(), Store(None), lambda name: lambda done, total: None, long=True)
-            made[key] = bench.laboratory(model_at(str(folder)), corpus_at(str(text)))
-        return made[key]
-
-    return laboratory
-
-
-def judged(lab, predicate, rung, block=None):
-    """The row that a claim's own test makes of a laboratory."""
-    tested, rows = TESTED[predicate], []
-
-    def verdict(figure, doubts=(), caveats=(), note=None, absent="absent", evidence=None):
-        cell = Cell(lab.model.name, lab.corpus.name, 1, predicate, rung, block)
-        rows.append(judge(cell, tested.measures, lab.model.n_blocks, figure, doubts, caveats, note, lab, absent))
-
-    tested(**({} if block is None else {"block": block}), rung=rung, lab=lab, verdict=verdict)
-    return rows[0]
+    return Planted(text.parent, text, planted.save, planted.SUBJECTS)
 
 
 @pytest.mark.parametrize(("predicate", "rung", "subject", "verdict"), TABLE)
 def test_each_predicate_finds_the_planted_truth(laboratory, predicate, rung, subject, verdict):
     """What holds by construction HOLDS, what is false by construction is FALSIFIED, and nothing is in doubt."""
-    row = judged(laboratory(subject), predicate, rung)
+    row = judged(TESTED[predicate], laboratory(subject), rung)
     assert row.verdict == verdict, row.message()
 
 
@@ -116,7 +85,7 @@ def test_the_claim_is_falsified_where_variance_shows_what_matters(claims, text):
 def test_neither_a_rotation_nor_a_scale_of_the_stream_changes_a_verdict(laboratory, predicate, rung):
     """The claim is about subspaces: figures stay the same to 1e-3, but for those with random noise or subspaces in them."""
     subject = TRUTHS[predicate]["holds"]
-    before, after = (judged(laboratory(subject, **changes), predicate, rung) for changes in ({}, {"rotation": 1, "scale": 7.0}))
+    before, after = (judged(TESTED[predicate], laboratory(subject, **changes), rung) for changes in ({}, {"rotation": 1, "scale": 7.0}))
     assert (after.verdict, after.caveats) == (before.verdict, before.caveats)
     drawn = rung == "strict" and predicate in ("projection_ppl_ratio", "logit_change_correlation")
     assert after.value == pytest.approx(before.value, rel=0.1 if drawn else 1e-3, abs=0.01 if drawn else 1e-3)
@@ -126,18 +95,18 @@ def test_neither_a_rotation_nor_a_scale_of_the_stream_changes_a_verdict(laborato
 def test_predictive_directions_at_an_angle_overlap_by_its_cosine_squared(laboratory, inside):
     """On strict, in whitened coordinates. Weights shrink along high variance: on paper the same subspace lies outside the top PCs."""
     lab, chance = laboratory(planted.tilted(inside)), planted.K / planted.D
-    assert judged(lab, "subspace_overlap", "strict").value == pytest.approx((inside - chance) / (1 - chance), abs=0.01)
+    assert judged(TESTED["subspace_overlap"], lab, "strict").value == pytest.approx((inside - chance) / (1 - chance), abs=0.01)
     near, far = np.square(planted.STEEP[: planted.K]), np.square(planted.STEEP[-planted.K :])
     weights = np.mean(inside / near / (inside / near + (1 - inside) / far))
-    assert judged(lab, "subspace_overlap", "paper").value == pytest.approx(weights, abs=0.04 if inside == 1 else 1e-3)
+    assert judged(TESTED["subspace_overlap"], lab, "paper").value == pytest.approx(weights, abs=0.04 if inside == 1 else 1e-3)
 
 
 @pytest.mark.parametrize("inside", [0, 2, 4, 8])
 def test_predictive_directions_that_are_pcs_overlap_by_their_share(laboratory, inside):
     """So many of k directions inside the top k: weights and whitened coordinates agree, for there is no angle."""
     lab, chance, share = laboratory(planted.halved(inside)), planted.K / planted.D, inside / planted.K
-    assert judged(lab, "subspace_overlap", "strict").value == pytest.approx((share - chance) / (1 - chance), abs=0.01)
-    assert judged(lab, "subspace_overlap", "paper").value == pytest.approx(share, abs=0.04)
+    assert judged(TESTED["subspace_overlap"], lab, "strict").value == pytest.approx((share - chance) / (1 - chance), abs=0.01)
+    assert judged(TESTED["subspace_overlap"], lab, "paper").value == pytest.approx(share, abs=0.04)
 
 
 def test_paper_goes_by_correlation_and_strict_by_what_is_explained(laboratory):
@@ -145,7 +114,7 @@ def test_paper_goes_by_correlation_and_strict_by_what_is_explained(laboratory):
     linear = [*((i, i, 1.0) for i in planted.TOP), *((source, source, 0.1) for source in planted.TAIL)]
     noise = [1.0 if i in planted.TOP else 0.005 for i in range(planted.D)]
     lab = laboratory({"spread": planted.STEEP, "code": planted.TAIL, "linear": linear, "noise": noise})
-    rows = {rung: judged(lab, "subspace_overlap", rung) for rung in JUDGED}
+    rows = {rung: judged(TESTED["subspace_overlap"], lab, rung) for rung in JUDGED}
     assert (rows["paper"].verdict, rows["strict"].verdict) == ("holds", "falsified")
     assert rows["paper"].value < 0.01
     assert rows["strict"].value > 0.99
@@ -156,7 +125,9 @@ def test_an_overlap_that_depends_on_the_ridge_is_not_judged(laboratory):
     spread = [*planted.STEEP[: -planted.K], *[0.001**0.5] * planted.K]
     linear = [*((i, i, 1.0) for i in planted.TOP), *((source, source, 1.0) for source in planted.TAIL)]
     noise = [1.0 if i in planted.TOP else 0.1 for i in range(planted.D)]
-    row = judged(laboratory({"spread": spread, "code": planted.TAIL, "linear": linear, "noise": noise}), "subspace_overlap", "paper")
+    row = judged(
+        TESTED["subspace_overlap"], laboratory({"spread": spread, "code": planted.TAIL, "linear": linear, "noise": noise}), "paper"
+    )
     assert row.verdict == "inconclusive"
     assert row.value < 0.01
     assert any(caveat.startswith("the verdict depends on λ: HOLDS at 0.01 λ") for caveat in row.caveats), row.caveats
@@ -167,13 +138,13 @@ def test_noise_is_not_judged(laboratory):
     found = []
     for seed in range(4):
         lab = laboratory("unheard", seed=seed)
-        paper, strict = (judged(lab, "subspace_overlap", rung) for rung in JUDGED)
+        paper, strict = (judged(TESTED["subspace_overlap"], lab, rung) for rung in JUDGED)
         assert (paper.verdict, strict.verdict) == ("inconclusive", "inconclusive")
         assert any("two halves" in caveat for caveat in paper.caveats)
         assert any("two halves" in caveat for caveat in strict.caveats)
         assert any("predicts nothing" in caveat for caveat in strict.caveats)
         assert paper.value < 0.01  # below the bound at which it would hold, for weights shrink along high variance
-        assert {judged(lab, "predictive_gain", rung).verdict for rung in JUDGED} == {"not_applicable"}
+        assert {judged(TESTED["predictive_gain"], lab, rung).verdict for rung in JUDGED} == {"not_applicable"}
         found.append(strict.value)
     # Three standard deviations of the overlap of random subspaces: 0.022 each.
     assert max(np.abs(found)) < 0.066
@@ -191,15 +162,17 @@ def test_components_are_counted(laboratory, sink):
     lab = laboratory({"spread": spread, "code": planted.TOP, "linear": [(0, i, 1.0) for i in range(3)], "sink": sink})
     for predicate, true in COUNTS.items():
         for block in range(planted.BLOCKS - 1):
-            assert judged(lab, predicate, "typical", block).value == true
-            assert judged(lab, predicate, "paper", block).value == (1 if sink else true)
-        assert {judged(lab, predicate, rung, planted.BLOCKS - 1).value for rung in ("paper", "typical")} == {1}  # three copies of a score
+            assert judged(TESTED[predicate], lab, "typical", block).value == true
+            assert judged(TESTED[predicate], lab, "paper", block).value == (1 if sink else true)
+        assert {judged(TESTED[predicate], lab, rung, planted.BLOCKS - 1).value for rung in ("paper", "typical")} == {
+            1
+        }  # three copies of a score
 
 
 def test_a_sink_turns_the_paper_rung_and_no_other(laboratory):
     """Where keeping the PCs costs nothing, a massive activation makes it look ruinous: one PC is kept, and it is the sink's."""
     clean, sink = laboratory("shown"), laboratory("shown", sink=3000.0)
-    rows = {rung: [judged(lab, "projection_ppl_ratio", rung) for lab in (clean, sink)] for rung in ("paper", "typical", "strict")}
+    rows = {rung: [judged(TESTED["projection_ppl_ratio"], lab, rung) for lab in (clean, sink)] for rung in ("paper", "typical", "strict")}
     assert [row.verdict for row in rows["paper"]] == ["falsified", "holds"]
     assert [row.verdict for row in rows["strict"]] == ["falsified", "falsified"]
     assert rows["typical"][1].value == pytest.approx(rows["typical"][0].value, abs=0.01)
@@ -207,7 +180,7 @@ def test_a_sink_turns_the_paper_rung_and_no_other(laboratory):
         assert found("typical").arrays["ranks"].tolist() == [planted.K] * 2
     assert sink.projection("paper").arrays["ranks"].tolist() == [1, 1]
     for predicate, moved in {"subspace_overlap": 0.05, "variance_ranks_importance": 0.03}.items():
-        before, after = ([judged(lab, predicate, rung).value for rung in ("paper", "typical")] for lab in (clean, sink))
+        before, after = ([judged(TESTED[predicate], lab, rung).value for rung in ("paper", "typical")] for lab in (clean, sink))
         assert abs(after[0] - before[0]) > moved
         assert after[1] == pytest.approx(before[1], abs=0.01)
 

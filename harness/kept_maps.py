@@ -1,0 +1,48 @@
+"""Maps fitted to kept streams, once for all measurements that start from them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from harness import maps
+from harness.linearity import CALIBRATION
+from harness.maps import Fitted
+from harness.measurement import Work
+from harness.moments import Moments
+from harness.protocol import Protocol
+from harness.solving import names_the_block
+from harness.streams import Streams, grouped
+from harness.sweep import moment_device
+
+
+def fitted_at(work: Work, streams: Streams, rung: str, block: int) -> Fitted:
+    """Return the maps of a block on a rung; refits only for blocks whose figures are judged."""
+    kind = _kind(rung)
+    if (kind, block) not in streams.fitted:
+        with names_the_block(block):
+            moments = moments_at(streams, block, rung, work.protocol.groups)
+            judged = block in work.protocol.replacement.judged(work.blocks)
+            streams.fitted[kind, block] = fitted(moments, rung, work.protocol, refits=judged)
+    return streams.fitted[kind, block]
+
+
+def fitted(moments: Moments, rung: str, protocol: Protocol, refits: bool = False) -> Fitted:
+    """Fit a block's maps by the rule of a rung: of rank k but on ``strict``."""
+    device = moment_device(moments.total().x.device)
+    return (maps.affinely if rung == "strict" else maps.by_rank)(moments, protocol, device, refits)
+
+
+def moments_at(streams: Streams, block: int, rung: str, groups: int) -> Moments:
+    """Moments of (h_b, Δ_b) over the calibration tokens that a rung fits to."""
+    x, y = streams.at[block - 1][CALIBRATION], streams.at[block][CALIBRATION]
+    return grouped(x, y, marked_at(streams, rung, CALIBRATION, block), groups, difference=True)
+
+
+def marked_at(streams: Streams, rung: str, split: str, *blocks: int) -> Tensor | None:
+    """Return the tokens that count on a rung: those that are typical at all of these blocks, or None for all."""
+    return None if _kind(rung) == "all" else streams.typical_at(split, *blocks)
+
+
+def _kind(rung: str) -> str:
+    """What tells maps apart: ``paper`` and ``held-out`` share theirs."""
+    return "all" if rung in ("paper", "held-out") else rung

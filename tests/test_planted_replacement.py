@@ -1,0 +1,98 @@
+"""Claims 2 and 4 find the truth of planted models in what replacing blocks costs: predicates hold on one, are falsified on another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from claims import claim_2_linearity_is_conditional as claim_2
+from claims import claim_4_linearity_grows_with_depth as claim_4
+from claims.declared import LINEARITY
+from tests import planted_replacement as planted
+from tests import planted_variance
+from tests.conftest import ROOT
+from tests.planted import verdicts
+from tests.planted_laboratory import JUDGED, Planted, judged, measured_in, table
+
+TESTED = measured_in(claim_2) | measured_in(claim_4)
+TRUTHS = {
+    "r2": {"holds": "fragile", "falsified": "opaque"},
+    "r2_lost": {"holds": "fragile", "falsified": "linear"},
+    "single_replacement": {"holds": "fragile", "falsified": "opaque"},
+    "compression": {"holds": "linear", "falsified": "opaque"},
+    "multi_replacement": {"holds": "fragile", "falsified": "linear"},
+    "shift_excess": {"holds": "fragile", "falsified": "damped"},
+    "r2_guides": {"holds": "guided", "falsified": "misguided"},
+    "late_is_cheap": {"holds": "guided", "falsified": "misguided"},
+}
+TABLE = table(TRUTHS)
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory):
+    """Laboratories of planted subjects, by name."""
+    folder = tmp_path_factory.mktemp("replaced")
+    return Planted(folder, planted_variance.corpus(folder / "text"), planted.save, planted.SUBJECTS)
+
+
+@pytest.mark.parametrize(("predicate", "rung", "subject", "verdict"), TABLE)
+def test_each_predicate_finds_the_planted_truth(laboratory, predicate, rung, subject, verdict):
+    """What holds by construction HOLDS, what is false by construction is FALSIFIED, and nothing is in doubt."""
+    block = planted.BLOCKS - 1 if predicate == "r2" else None
+    row = judged(TESTED[predicate], laboratory(subject), rung, block)
+    assert row.verdict == verdict, row.message()
+
+
+def test_both_sides_of_every_bound_are_planted():
+    """Every bounded predicate of claim 2 has, on each rung that judges it, a subject on which it holds and one on which it is falsified."""
+    asked = {(p.name, rung, side) for p in LINEARITY.predicates for rung in p.bounds for side in ("holds", "falsified")}
+    of_claim_2 = {(name, rung, verdict) for name, rung, _, verdict in TABLE if name not in ("r2_guides", "late_is_cheap")}
+    assert of_claim_2 == asked
+    assert {p.name for p in LINEARITY.predicates} - {name for name, *_ in of_claim_2} == {"compounding"}
+
+
+@pytest.mark.parametrize("rung", JUDGED)
+def test_errors_that_only_add_give_no_excess(laboratory, rung):
+    """Where no map reads what another one wrote, the maps cost the same on their own stream as at true inputs."""
+    assert laboratory("adding").runs(rung).shift_excess.value == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("rung", JUDGED)
+def test_what_linear_blocks_lose_is_nothing(laboratory, rung):
+    """Exactly linear blocks: any number of them is replaced for nothing, and the block above stays as linear as it was."""
+    lab = laboratory("linear")
+    assert lab.runs(rung).multiple.value == pytest.approx(0, abs=1e-3)
+    assert lab.shift(rung).lost(rung == "paper").value == pytest.approx(0, abs=1e-3)
+    assert lab.each(rung).cost == pytest.approx(np.zeros(planted.BLOCKS), abs=1e-3)
+
+
+@pytest.mark.parametrize("rung", ["paper", "typical", "strict"])
+@pytest.mark.parametrize("subject", ["fragile", "adding", "damped"])
+def test_excess_and_compounding_make_up_the_whole(laboratory, subject, rung):
+    """shift_excess × compounding = ΔNLL(free)/ΣΔNLL(each alone): the identity that ties teacher forcing to both ends."""
+    found = laboratory(subject).runs(rung)
+    free = found.cost(found.arrays["nll"][4])
+    whole = free / sum(found.cost(nll) for nll in found.arrays["alone"])
+    assert found.shift_excess.value * found.compounding.value == pytest.approx(whole, rel=1e-9)
+    assert found.multiple.value == pytest.approx(np.expm1(free), rel=1e-12)
+
+
+def test_the_whole_claim_holds_on_blocks_that_are_linear_on_the_clean_stream_alone(claims, laboratory):
+    """``pytest claims -m claim2`` end to end: cells, claim, exit code."""
+    folder = planted.save(laboratory.folder / "whole", **planted.SUBJECTS["fragile"])
+    result = claims("-m", "claim2", model=folder, text=laboratory.text, files=[ROOT / "claims"])
+    assert result.ret == 0
+    for rung in JUDGED:
+        found = verdicts(result.report, rung)
+        assert {p.name: found[p.name] for p in LINEARITY.predicates if p.bounds} == dict.fromkeys(list(TRUTHS)[:6], "holds")
+    claim = {(c["claim"], c["rung"]): c["verdict"] for c in result.report["claims"]}
+    assert (claim[2, "paper"], claim[2, "strict"]) == ("holds", "holds")
+
+
+def test_the_whole_claim_is_falsified_where_upstream_does_not_matter(claims, laboratory):
+    """Linear blocks stay linear whatever is done below: the claim's condition is falsified."""
+    folder = planted.save(laboratory.folder / "free", **planted.SUBJECTS["linear"])
+    result = claims("-m", "claim2", model=folder, text=laboratory.text, files=[ROOT / "claims"])
+    assert result.ret == 1
+    claim = {(c["claim"], c["rung"]): (c["verdict"], c["decided_by"]) for c in result.report["claims"]}
+    assert claim[2, "paper"] == claim[2, "strict"] == ("falsified", ["r2_lost", "multi_replacement"])
