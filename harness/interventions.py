@@ -178,7 +178,8 @@ def intervened(anatomy: Anatomy, interventions: Sequence[Intervention], windows:
         return change
 
     def reader(read: list[Tensor]) -> Any:
-        return lambda module, args, kwargs: read.append(take_hidden(args, kwargs)[0])
+        # A copy: a block may change in place what it is given.
+        return lambda module, args, kwargs: read.append(take_hidden(args, kwargs)[0].clone())
 
     for intervention in interventions:
         check_block(intervention.block, len(anatomy.blocks))

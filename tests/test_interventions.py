@@ -266,7 +266,7 @@ def test_a_branch_refuses_what_comes_too_late_or_stops_being_finite(subject):
     """An intervention below the stream at hand is a ValueError; NaN and infinity are a MeasurementError that says where from."""
     _, anatomy, outputs = subject("gpt2")
     ones = torch.ones(32, dtype=torch.float64)
-    with pytest.raises(ValueError, match="the stream after block 1 is too late for an intervention at 0"):
+    with pytest.raises(ValueError, match="the stream after block 1 is too late for an intervention that starts after block 0"):
         next(branch(anatomy, outputs[1], 1, IDS, [(Added(1, None, ones),), (Added(2, None, ones), Added(0, None, ones))]))
     for bad in (np.nan, np.inf):
         with pytest.raises(MeasurementError, match="an intervention after block 1 yields NaN or infinity"):
