@@ -129,7 +129,7 @@ def _lost_in_rounding(lab: Laboratory, kl: Array, floor: Array) -> list[str]:
     if share <= v.most_rounding:
         return []
     lost = f"the KL of {share:.0%} of directions is lost in the rounding of {lab.facts.dtype} ({floor.mean():.1e} nats)"
-    return [f"{lost}; try --dtype float32"]
+    return [lost if lab.facts.dtype == "float32" else f"{lost}; try --dtype float32"]
 
 
 def gain(lab: Laboratory, rung: str) -> Figure:

@@ -14,7 +14,21 @@ from dataclasses import dataclass
 from fixtures.models import Model
 from harness import layouts
 from harness.linearity import CALIBRATION, EVALUATION
-from harness.measurement import ABLATION, AFFINE, PAPER, PROJECTION, RANK, SENSITIVITY, SPECTRA, STRICT, SUBSPACES, Measurement
+from harness.measurement import (
+    ABLATION,
+    AFFINE,
+    EACH,
+    PAPER,
+    PROJECTION,
+    RANK,
+    RUNS,
+    SENSITIVITY,
+    SHIFT,
+    SPECTRA,
+    STRICT,
+    SUBSPACES,
+    Measurement,
+)
 from harness.protocol import Protocol
 
 _PROCESS = 700e6  # bytes of Python, torch and transformers
@@ -92,6 +106,11 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
     cost = _Counter(model, protocol, bytes_a_weight, rates)
     if measurement in (RANK, AFFINE):
         cost.linearity(measurement is RANK, counts[CALIBRATION], counts[EVALUATION])
+    elif measurement in EACH:
+        cost.linearity(measurement.layout == PAPER, counts[CALIBRATION], counts[EVALUATION])
+        cost.replacing_each(len(measurement.rungs), measurement.layout == STRICT)
+    elif measurement in (*RUNS, *SHIFT):
+        cost.replacing(measurement in SHIFT, len(measurement.rungs), measurement.layout == STRICT, counts)
     elif measurement is SPECTRA:
         cost.solve(eigen=0.8 * model.n_blocks)
     elif measurement in SUBSPACES:
@@ -104,7 +123,7 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
 def streams(layout: str, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
     """Estimate the sweep over a layout's windows that keeps streams."""
     counts = layouts.plan(layout, protocol, model.width)["count"]
-    windows, kept = tuple(counts.values()), protocol.variance.boundaries + 2 if layout == PAPER else 2
+    windows, kept = tuple(counts.values()), len(layouts.boundaries(layout, protocol, model.n_blocks))
     cost = _Counter(model, protocol, bytes_a_weight, rates)
     tokens = sum(windows) * protocol.window
     cost.forward(sum(windows), 1.0, head=False)
@@ -151,6 +170,28 @@ class _Counter:
             self.solve(b * 2 * p.folds, b * ((p.groups + 2) * (1 / 6 + 2) + 2 * p.folds * 6))
         # Moments of every group, of the scored rows and, for cross-validation, of every fold; and what each solve works on.
         self.hold(3 * (p.groups + 1) + 3 * p.folds * (not by_rank) + 12 * min(self._rates.cores, 2))
+
+    def replacing_each(self, rungs: int, strict: bool) -> None:
+        """Run a map in the place of every block, half of the blocks above it on average; on ``strict`` three controls on some windows."""
+        p, b = self._protocol, self._model.n_blocks
+        variants = rungs + 3 * strict / p.replacement.refit_stride
+        self.forward(b * variants * p.evaluation_windows, 0.5)
+        self.hold(2 * p.evaluation_windows * p.window / self._d)
+
+    def replacing(self, shifts: bool, rungs: int, strict: bool, counts: dict[str, int]) -> None:
+        """Maps of some blocks, refitted for those that are judged; the blocks that they shift, or what lies above."""
+        p, r, b = self._protocol, self._protocol.replacement, self._model.n_blocks
+        blocks, judged, windows = len(r.fitted(b)), len(r.judged(b)), p.evaluation_windows
+        fits, kinds = blocks + p.groups * judged, 1 if strict else 2
+        self.products(kinds * blocks * 3 * 2 * self._d**2 * counts[CALIBRATION] * p.window)
+        self.solve(kinds * (fits if not strict else 2 * p.folds * blocks), kinds * fits * 3)
+        if shifts:
+            self.forward(rungs * (p.groups + 3 * r.run) * counts[EVALUATION], 1 / b, head=False)
+        else:
+            self.forward(rungs * (14 + r.run + 3 * p.groups / r.refit_stride) * windows, 1 / b)
+            self.forward(rungs * 2 * r.run * counts[CALIBRATION], 1 / b, head=False)
+            self.forward(rungs * 5 * windows, 0.5 * bool(r.mid_run(b)), head=False)
+        self.hold((p.groups + 2) * judged * kinds)
 
     def predictive(self, rungs: int, strict: bool) -> None:
         """Canonical correlations and regressions, refitted without each group: two bases and four directions each."""

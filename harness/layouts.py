@@ -35,6 +35,16 @@ def plan(layout: str, protocol: Protocol, width: int) -> dict[str, Any]:
     return {"layout": layout, "window": p.window, "count": {**fewest, **asked}, "fewest": fewest}
 
 
+def boundaries(layout: str, protocol: Protocol, blocks: int) -> list[int]:
+    """Return the blocks whose outputs are kept on a layout's windows, ascending, −1 for the embeddings: what interventions start from.
+
+    For claim 1 mid, the last one and, on PAPER, the range; for claim 2 those of the blocks that are replaced together.
+    """
+    v = protocol.variance
+    range_ = set(v.range(blocks)) if layout == PAPER else set()
+    return sorted({v.mid(blocks), blocks - 1} | range_ | protocol.replacement.boundaries(blocks))
+
+
 def cut(planned: Mapping[str, Any], tokenizer: Any, corpus: Corpus, splits: Splits, model: str) -> Windows:
     """Tokenise each split once as one string and cut its windows. Raises TextError when the text is too short or cannot be rendered."""
     leading, size = windows.leading_tokens(tokenizer), planned["window"]

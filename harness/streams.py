@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from harness.anatomy import Anatomy
+from harness.layouts import boundaries
 from harness.linearity import EVALUATION, contiguous_groups
 from harness.maps import Fitted
-from harness.measurement import INTERVENTION
+from harness.measurement import INTERVENTION, PAPER, STRICT
 from harness.moments import Moments
 from harness.protocol import Protocol
 from harness.spectra_sweep import SpectraVisitor
@@ -91,18 +92,10 @@ def keep(
     device: torch.device,
     progress: Progress,
 ) -> Streams:
-    """Sweep once and keep what interventions start from.
-
-    For claim 1 mid, the last boundary and, without windows of their own for interventions, the range; for claim 2 the boundaries of the
-    blocks that are replaced together.
-
-    ``spectra`` watches the same sweep.
-    """
-    blocks, v = len(anatomy.blocks), protocol.variance
+    """Sweep once and keep what interventions start from: :func:`harness.layouts.boundaries`. ``spectra`` watches the same sweep."""
     own = INTERVENTION in ids
-    streams = Streams(dict(ids))
-    wanted = {v.mid(blocks), blocks - 1} | (set() if own else set(v.range(blocks))) | protocol.replacement.boundaries(blocks)
-    visitors: list[Visitor] = [Keeper(streams, sorted(wanted), protocol.typical_factor)]
+    streams, wanted = Streams(dict(ids)), boundaries(STRICT if own else PAPER, protocol, len(anatomy.blocks))
+    visitors: list[Visitor] = [Keeper(streams, wanted, protocol.typical_factor)]
     if spectra:
         visitors.append(spectra)
     sweep(anatomy, ids, visitors, device, progress)

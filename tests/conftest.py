@@ -19,7 +19,15 @@ import transformers
 from tests import planted
 
 ROOT = Path(__file__).parent.parent
-LINEARITY = sorted((ROOT / "claims").glob("claim_[24]_*.py"))
+LINEARITY = [
+    f"{ROOT}/claims/{test}"
+    for test in (
+        "claim_2_linearity_is_conditional.py::test_block_is_linear_on_its_own_inputs",
+        "claim_4_linearity_grows_with_depth.py::test_linearity_rises_with_depth",
+        "claim_4_linearity_grows_with_depth.py::test_the_last_block_is_more_linear_than_the_first",
+        "claim_4_linearity_grows_with_depth.py::test_linearity_never_falls",
+    )
+]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +78,7 @@ def shelf(tmp_path_factory):
 
 @pytest.fixture
 def claims(pytester, shelf):
-    """Run ``pytest claims`` in this process, from an empty folder: the quick claims, of linearity, unless others are given."""
+    """Run ``pytest claims`` in this process, from an empty folder: the quick tests, of linearity, unless others are given."""
 
     def run(*arguments, model="rising", text="text", files=LINEARITY):
         given = [f"--model={shelf / model}"] if model else []

@@ -61,10 +61,10 @@ def nothing(done, total):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
-    ("family", "ids", "blocks"), [("gpt2", IDS, [0, 1, 2]), ("planted", IDS, [2, 3, 4, 5, 7]), ("planted", OWN, [3, 7])]
+    ("family", "ids", "blocks"), [("gpt2", IDS, [0, 1, 2]), ("planted", IDS, [*range(1, 8)]), ("planted", OWN, [*range(1, 8)])]
 )
 def test_kept_streams_are_the_models_own(family, ids, blocks, dtype):
-    """Mid, the range and the last boundary, or with windows of their own for interventions mid and the last; typical tokens are marked."""
+    """Mid, the range, the last boundary and those of the blocks that are replaced together; typical tokens are marked."""
     model, anatomy = subject(family, dtype)
     streams = keep(anatomy, ids, PROTOCOL, None, CPU, nothing)
     assert sorted(streams.at) == sorted(streams.marked) == blocks

@@ -284,5 +284,5 @@ def test_projections_equal_an_independent_computation(measured, rung):
     figure, noise = found.over_noise, expected["noise"]
     parts = [over(noise), over(expected["half_noise"], expected["half_projected"][0]), over(noise[1:]), over(noise[:1])]
     # Differences of losses are a twentieth of them.
-    np.testing.assert_allclose([figure.value, figure.half, *figure.draws], parts, rtol=1e-4)
+    np.testing.assert_allclose([figure.value, figure.half, *figure.further], parts, rtol=1e-4)
     np.testing.assert_allclose(figure.score, [over(noise, windows=w) for w in rest], rtol=1e-4)
