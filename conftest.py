@@ -109,7 +109,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     chosen = metafunc.config.stash[_SUBJECTS]
     claim, predicate = measures.claim, measures.predicate
-    params = []
+    params: list[Any] = []
+    if len(chosen.corpora) < predicate.fewest_texts:
+        metafunc.parametrize("cell", params, indirect=True)
+        return
     for model in chosen.models:
         for corpus, _ in chosen.corpora:
             for rung, block in predicate.cells(model.n_blocks):
@@ -126,6 +129,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test its cell, keep one model's tests together, and let a dependency's warning not decide a verdict."""
     order: dict[tuple[str, str], int] = {}
+    models: dict[str, int] = {}
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and isinstance(callspec.params.get("cell"), tuple):
@@ -133,12 +137,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.stash[plugin.CELL] = cell, measures, model
             item.add_marker(pytest.mark.filterwarnings("default"))
             order.setdefault((cell.model, cell.corpus), len(order))
+            models.setdefault(cell.model, len(models))
 
-    def place(item: pytest.Item) -> int:
+    def place(item: pytest.Item) -> tuple[int, bool, int]:
         if plugin.CELL not in item.stash:
-            return -1
-        cell = item.stash[plugin.CELL][0]
-        return order[cell.model, cell.corpus]
+            return -1, False, -1
+        cell, measures, _ = item.stash[plugin.CELL]
+        # What compares texts comes when all texts of a model have been measured.
+        return models[cell.model], measures.predicate.fewest_texts > 1, order[cell.model, cell.corpus]
 
     items.sort(key=place)
 
@@ -196,7 +202,8 @@ def _bench(config: pytest.Config) -> Bench:
         store = Store(_store_folder(config))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
         announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, ())
-        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted)
+        corpora = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora)
+        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora)
     return config.stash[_BENCH]
 
 

@@ -23,8 +23,9 @@ class Predicate:
 
     ``bounds``: rung → bound; a rung without one is MEASURED. ``core``: rungs on which the claim stands or falls with it.
     ``rungs``: where it exists. ``blocks``: ``"each"`` for one cell a block, of which only the last is judged. ``fewest_blocks``:
-    smaller models cannot express it. ``inside``: the range the figure cannot leave. ``controls``: rung → what it adds to the one before,
-    where that is not what the rung adds for others. ``measured_by``: the measurements that give it.
+    smaller models cannot express it. ``fewest_texts``: how many corpora a run must have. ``inside``: the range the figure cannot leave.
+    ``controls``: rung → what it adds to the one before, where that is not what the rung adds for others. ``measured_by``: the
+    measurements that give it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Predicate:
     rungs: tuple[str, ...] = MOMENTS
     blocks: Literal["each"] | None = None
     fewest_blocks: int = 1
+    fewest_texts: int = 1
     inside: tuple[float, float] = (float("-inf"), float("inf"))
     controls: Mapping[str, str] = field(default_factory=dict)
     measured_by: tuple[Measurement, ...] = ()

@@ -45,3 +45,9 @@ def test_the_shift_costs_beyond_errors_that_add_up(rung, lab, verdict):
 def test_errors_of_five_maps_at_true_inputs_against_each_alone(rung, lab, verdict):
     """Cost of five maps at true inputs over the sum of what each costs alone."""
     verdict(lab.runs(rung).compounding, **replacement.of_compounding(lab, rung))
+
+
+@CLAIM.predicate("transfer")
+def test_the_map_of_one_text_on_another(rung, lab, verdict):
+    """R² of the last block's map on text that it was not fitted to: the data as upstream."""
+    verdict(replacement.transfer(lab, rung), **replacement.of_transfer(lab, rung))

@@ -91,6 +91,15 @@ LINEARITY = Claim(
             fewest_blocks=6,
             measured_by=measurement.RUNS,
         ),
+        Predicate(
+            "transfer",
+            "R² of the last block's map fitted to another text, the least of them",
+            "R²",
+            rungs=INTERVENTIONS,
+            inside=(float("-inf"), 1.0),
+            measured_by=measurement.TRANSFER,
+            fewest_texts=2,
+        ),
     ),
 )
 

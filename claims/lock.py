@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "232e582b0010587619b3aca77bfe8d70347c15d07e3a568648360cd9816e1218"
+LOCKED = "306e23073bfd236798654df1b0822fd265d77dbe5a193182b637f410cc996604"
 AMENDMENTS: tuple[str, ...] = ()
 
 
@@ -28,6 +28,7 @@ def bounds_hash() -> str:
             "core": sorted(predicate.core),
             "rungs": sorted(predicate.rungs),
             "fewest_blocks": predicate.fewest_blocks,
+            "fewest_texts": predicate.fewest_texts,
             "blocks": predicate.blocks,
             "inside": [str(limit) for limit in predicate.inside],
         }

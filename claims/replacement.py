@@ -155,6 +155,24 @@ def of_each(lab: Laboratory, rung: str) -> Remarks:
     return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=f"{note}; {_GIVEN}", evidence=evidence)
 
 
+def transfer(lab: Laboratory, rung: str) -> Figure:
+    """Return R² here of the map of the other text that does worst."""
+    found = lab.transfer(rung)
+    return found.least[0] if found else Figure(np.nan)
+
+
+def of_transfer(lab: Laboratory, rung: str) -> Remarks:
+    """Say how the maps of all texts do on this one."""
+    found = lab.transfer(rung)
+    if found is None:
+        return Remarks(absent="no figure: the map of no other text can be had")
+    told = [f"{name}: R² {r2:.3f}, perplexity +{added:,.2f}" for name, r2, added in zip(found.sources, found.r2, found.added, strict=True)]
+    told[0] += " (its own)"
+    note = f"maps fitted to {'; '.join(told)}".replace("+-", "−").replace("R² -", "R² −")
+    evidence = {"sources": list(found.sources), "r2": found.r2, "added": found.added, "least": found.least[1]}
+    return Remarks(note=f"{note}; {_GIVEN}", evidence=evidence)
+
+
 def _controls(found: Each) -> dict[str, list[float] | int]:
     """ΔNLL of the map, of skipping and of the mean output on the windows that the controls are run on."""
     a = found.arrays

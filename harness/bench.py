@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ from fixtures.errors import CorpusError, ModelError
 from fixtures.models import Model
 from harness.errors import again
 from harness.fingerprints import Memory
-from harness.laboratory import Announce, Laboratory
+from harness.laboratory import Laboratory
 from harness.measurement import Measurement
+from harness.measuring import Announce
 from harness.protocol import Protocol
 from harness.store import Record, Store
 from harness.subject import Placement, SubjectFacts, surroundings, tokenizer_fingerprint, weights_fingerprint
@@ -35,9 +37,10 @@ class Bench:
         say: Callable[[str], None] = lambda line: None,
         long: bool = False,
         wanted: tuple[Measurement, ...] = (),
+        corpora: tuple[Corpus, ...] = (),
     ) -> None:
         self.placement, self.protocol, self.store, self.announce, self.say = placement, protocol, store, announce, say
-        self.long, self.wanted = long, wanted
+        self.long, self.wanted, self.corpora = long, wanted, corpora
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}
@@ -58,6 +61,14 @@ class Bench:
             self.text(corpus)  # What cannot be had is found out before a model is loaded.
             self._laboratories[place] = Laboratory(self, model, corpus, self.facts(model) or self.load(model).facts)
         return self._laboratories[place]
+
+    def elsewhere(self, model: Model, corpus: Corpus) -> list[Laboratory]:
+        """Return the laboratories of a model on the other texts of the run; those whose text cannot be had are left out."""
+        found = []
+        for other in self.corpora:
+            with contextlib.suppress(CorpusError):
+                found += [self.laboratory(model, other)] if other.name != corpus.name else []
+        return found
 
     def path(self, model: Model) -> Path:
         """Return a model's files, fetched when they are not there. Raises ModelError when they cannot be had."""

@@ -18,6 +18,7 @@ from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
 from harness.spectra import Spectra
 from harness.statistics import Array
+from harness.transfer import LastMap, Scores
 
 if TYPE_CHECKING:
     from harness.anatomy import Anatomy
@@ -41,7 +42,8 @@ Arrays = dict[str, Array]
 class Work:
     """What a measurement is made from. ``streams``: kept from a sweep over the layout's windows, made when first asked for.
 
-    ``also``: takes the arrays of another measurement that came with it.
+    ``also``: takes the arrays of another measurement that came with it. ``maps``: the last block's maps by text, this one's first, then
+    by rung.
     """
 
     subject: Subject
@@ -52,6 +54,7 @@ class Work:
     bookmark: StoreBookmark
     streams: Callable[[], Streams]
     also: Callable[[Measurement, Arrays], None]
+    maps: Callable[[], dict[str, dict[str, LastMap]]]
 
     @property
     def anatomy(self) -> Anatomy:
@@ -160,14 +163,16 @@ def _on_both(
     rungs: tuple[str, ...],
     long: tuple[str, ...] = (),
     brings: tuple[Measurement | None, Measurement | None] = (None, None),
+    keeps: bool = True,
+    splits: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> tuple[Measurement, Measurement]:
     """The same measurement on the windows of both layouts; ``long``: the layouts on which it takes very long."""
 
-    def on(layout: str, rungs: tuple[str, ...], comes: Measurement | None) -> Measurement:
-        named = f"{name}, {layout} windows"
-        return Measurement(named, 1, layout, rungs, code, _findings(kind), long=layout in long, keeps=comes is None, brings=comes)
+    def on(place: int, layout: str, rungs: tuple[str, ...]) -> Measurement:
+        named, result = f"{name}, {layout} windows", _findings(kind)
+        return Measurement(named, 1, layout, rungs, code, result, splits[place], layout in long, keeps, brings[place])
 
-    return on(PAPER, rungs, brings[0]), on(STRICT, _STRICT, brings[1])
+    return on(0, PAPER, rungs), on(1, STRICT, _STRICT)
 
 
 SUBSPACES = _on_both("predictive directions", variance.Subspaces, "harness.predictive:measure", _MOMENTS)
@@ -177,12 +182,23 @@ SENSITIVITY = _on_both(
     "sensitivity to directions", variance.Sensitivity, "harness.directions:measure_sensitivity", _INTERVENTIONS, (PAPER, STRICT)
 )
 LOGIT_CHANGE = _on_both("change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,))
-RUNS = _on_both("replacement of five blocks", replacement.Runs, "harness.replacing_runs:measure", _INTERVENTIONS)
+LAST_MAP = _on_both("the last block's map", LastMap, "harness.transferring:measure_map", _INTERVENTIONS)
+RUNS = _on_both("replacement of five blocks", replacement.Runs, "harness.replacing_runs:measure", _INTERVENTIONS, brings=LAST_MAP)
 SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.shifting:measure", _MOMENTS)
-EACH = _on_both("replacement of every block", replacement.Each, "harness.replacing_each:measure", _INTERVENTIONS, brings=(RANK, AFFINE))
+EACH = _on_both(
+    "replacement of every block", replacement.Each, "harness.replacing_each:measure", _INTERVENTIONS, brings=(RANK, AFFINE), keeps=False
+)
+TRANSFER = _on_both(
+    "maps of other texts",
+    Scores,
+    "harness.transferring:measure",
+    _INTERVENTIONS,
+    keeps=False,
+    splits=((EVALUATION,), (EVALUATION, INTERVENTION)),
+)
 
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
-MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *RUNS, *SHIFT, *EACH)
+MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER)
 
 
 def on(measurements: tuple[Measurement, ...], rung: str) -> Measurement:

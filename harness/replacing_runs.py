@@ -17,12 +17,13 @@ from harness.branches import Variant, branch
 from harness.kept_maps import fitted_at, moments_at
 from harness.language import Language
 from harness.maps import Constant, Fitted, LinearMap
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION, LAST_MAP, Work, on
 from harness.refitting import Refitted, refit_one_after_another
 from harness.replaced import Replaced, TeacherForced
 from harness.replacement import MIDDLE, REFITTED, VARIANTS
 from harness.statistics import Array
 from harness.streams import Streams
+from harness.transferring import measure_map
 
 
 def measure(work: Work) -> dict[str, Array]:
@@ -31,6 +32,7 @@ def measure(work: Work) -> dict[str, Array]:
     for rung in work.rungs:
         for name, array in _Rung(work, streams, rung).measure().items():
             found[f"{rung}/{name}"] = np.asarray(array, dtype=np.float64)
+    work.also(on(LAST_MAP, work.rungs[0]), measure_map(work))
     return found
 
 

@@ -106,11 +106,13 @@ def keep(
     return streams
 
 
-def final_streams(anatomy: Anatomy, ids: Ids, device: torch.device) -> Tensor:
-    """Return h_B of some windows ``(windows, tokens)``, and keep nothing else: ``(windows, tokens, d)``."""
-    streams = Streams({EVALUATION: ids})
-    sweep(anatomy, streams.ids, [Keeper(streams, [len(anatomy.blocks) - 1], float("inf"))], device)
-    return streams.at[streams.last][EVALUATION]
+def keep_some(
+    anatomy: Anatomy, ids: dict[str, Ids], blocks: Sequence[int], factor: float, device: torch.device, progress: Progress
+) -> Streams:
+    """Sweep once and keep the outputs of some blocks, and no more."""
+    streams = Streams(dict(ids))
+    sweep(anatomy, ids, [Keeper(streams, blocks, factor)], device, progress)
+    return streams
 
 
 def grouped(x: Tensor, y: Tensor, marked: Tensor | None, groups: int, difference: bool = False) -> Moments:

@@ -15,7 +15,8 @@ from harness.protocol import RUNGS
 SCHEMA = 1
 
 _NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no measurement of it", "selected, but the session ended early"
-UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, LongWorkError.REASON)
+_ONE_TEXT = "compares texts: give --corpus more than once"
+UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, _ONE_TEXT, LongWorkError.REASON)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
 
 
@@ -218,11 +219,13 @@ class Ledger:
         """Return the rows of every declared cell, those that did not run as UNTESTED with the reason, in the claims' order."""
         complete = []
         for (model, corpus), n_blocks in self.pairs.items():
+            texts = sum(other == model for other, _ in self.pairs)
             for claim, predicate in all_predicates():
                 can = {rung for measurement in predicate.measured_by for rung in measurement.rungs}
                 for rung, block in predicate.cells(n_blocks):
                     cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
                     why = _STOPPED if cell.ident in self.selected else _NOT_SELECTED if rung in can else _NO_MEASUREMENT
+                    why = _ONE_TEXT if texts < predicate.fewest_texts else why
                     complete.append(
                         self.rows.get(cell)
                         or Row(

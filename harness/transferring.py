@@ -1,0 +1,82 @@
+"""Fits the last block's map to one text and scores the maps of all texts on each (claim 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.affine import AffineMap
+from harness.branches import branch
+from harness.kept_maps import fitted_at, marked_at
+from harness.language import Language
+from harness.linearity import EVALUATION
+from harness.maps import LinearMap, sums_of_squares
+from harness.measurement import INTERVENTION, Work
+from harness.replaced import Replaced
+from harness.ridge import RankMap
+from harness.statistics import Array
+from harness.streams import keep_some
+from harness.sweep import moment_device
+from harness.transfer import LastMap
+
+
+def measure_map(work: Work) -> dict[str, Array]:
+    """Fit the last block's map on each rung, from kept streams."""
+    streams, found = work.streams(), dict[str, Array]()
+    for rung in work.rungs:
+        fit = fitted_at(work, streams, rung, work.blocks - 1)
+        found |= {f"{rung}/{name}": array for name, array in _arrays(fit.whole, fit.count).items()}
+    return found
+
+
+def measure(work: Work) -> dict[str, Array]:
+    """Score the maps of all texts on this one: R² on the windows of moments, costs on those of interventions."""
+    last, device, p = work.blocks - 1, moment_device(work.subject.device), work.protocol
+    streams = keep_some(work.anatomy, work.ids, [last - 1, last], p.typical_factor, work.subject.device, work.progress)
+    split = INTERVENTION if INTERVENTION in work.ids else EVALUATION
+    before, after = (streams.at[b][split] for b in (last - 1, last))
+    language = Language(work.anatomy, after, work.ids[split])
+    found: dict[str, Array] = {}
+    for rung in work.rungs:
+        maps = [_map(kept[rung], device) for kept in work.maps().values()]
+        marked = marked_at(streams, rung, split, last)
+        variants = [(Replaced(last, marked, (each,), None if marked is None else after),) for each in maps]
+        finals = torch.cat([final for _, final in branch(work.anatomy, before, last - 1, work.ids[split], variants)])
+        nll, kl = language.costs_nats(finals)
+        x, y = (streams.at[b][EVALUATION].to(device).double() for b in (last - 1, last))
+        scored = marked_at(streams, rung, EVALUATION, last)
+        energy = _energy(y - x, maps[0].centre, scored)
+        errors = [sums_of_squares(each, x, y - x, scored)[0].cpu().numpy() for each in maps]
+        arrays = {
+            "clean": language.nll_nats(after[None])[0],
+            "nll": nll,
+            "kl": kl,
+            "error": np.stack(errors),
+            "energy": energy.cpu().numpy(),
+            "left_out": np.array(0.0 if scored is None else 1 - float(scored.float().mean())),
+        }
+        found |= {f"{rung}/{name}": array for name, array in arrays.items()}
+    return found
+
+
+def _energy(y: Tensor, centre: Tensor | float, marked: Tensor | None) -> Tensor:
+    energy = (y - centre).square().sum(-1)
+    return (energy if marked is None else energy * marked.to(energy.device)).sum(1)
+
+
+def _arrays(fitted: LinearMap, count: int) -> dict[str, Array]:
+    """Take a map apart, as :class:`harness.transfer.LastMap` names its parts."""
+    if isinstance(fitted, RankMap):
+        nothing = fitted.weight.new_zeros(len(fitted.weight))
+        parts = {"left": fitted.weight, "right": fitted.basis, "mean_x": nothing, "mean_y": nothing}
+    else:
+        assert isinstance(fitted, AffineMap)
+        parts = {"left": fitted.weight, "right": fitted.weight[:0], "mean_x": fitted.mean_x, "mean_y": fitted.mean_y}
+    return {**{name: part.cpu().numpy().copy() for name, part in parts.items()}, "fitted": np.array(count, dtype=np.float64)}
+
+
+def _map(kept: LastMap, device: torch.device) -> LinearMap:
+    """Put a map together again."""
+    left, right, mean_x, mean_y = (torch.from_numpy(kept.arrays[n].copy()).to(device) for n in ("left", "right", "mean_x", "mean_y"))
+    return RankMap(left, right) if len(right) else AffineMap(left, mean_x, mean_y)
