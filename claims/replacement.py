@@ -141,7 +141,8 @@ def of_each(lab: Laboratory, rung: str) -> Remarks:
     clean = float(np.exp(a["clean"].mean()))
     added = np.exp(a["nll"].mean(1)) - clean
     least, most = int(np.argmin(cost)), int(np.argmax(cost))
-    note = f"perplexity {clean:,.2f}; replacing one block adds {added[least]:,.2f} (block {least}) to {added[most]:,.2f} (block {most})"
+    adds = f"{_signed(added[least])} (block {least}) to {_signed(added[most])} (block {most})"
+    note = f"perplexity {clean:,.2f}; replacing one block adds {adds}"
     total, active, own = a["parameters"].T
     evidence = {
         "baseline": clean,
@@ -166,9 +167,12 @@ def of_transfer(lab: Laboratory, rung: str) -> Remarks:
     found = lab.transfer(rung)
     if found is None:
         return Remarks(absent="no figure: the map of no other text can be had")
-    told = [f"{name}: R² {r2:.3f}, perplexity +{added:,.2f}" for name, r2, added in zip(found.sources, found.r2, found.added, strict=True)]
+    told = [
+        f"{name}: R² {_listed([r2])}, perplexity {_signed(added, '+')}"
+        for name, r2, added in zip(found.sources, found.r2, found.added, strict=True)
+    ]
     told[0] += " (its own)"
-    note = f"maps fitted to {'; '.join(told)}".replace("+-", "−").replace("R² -", "R² −")
+    note = f"maps fitted to {'; '.join(told)}"
     evidence = {"sources": list(found.sources), "r2": found.r2, "added": found.added, "least": found.least[1]}
     return Remarks(note=f"{note}; {_GIVEN}", evidence=evidence)
 
@@ -214,6 +218,11 @@ def _blocks(run: Array) -> str:
 
 def _listed(values: list[float]) -> str:
     return ", ".join(f"{value:.3f}".replace("-", "−") for value in values)
+
+
+def _signed(value: float, plus: str = "") -> str:
+    """Write a difference of perplexities with a true minus sign."""
+    return f"{value:{plus},.2f}".replace("-", "−")
 
 
 def _left_out(found: Runs) -> str:
