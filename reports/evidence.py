@@ -8,6 +8,8 @@ from functools import partial
 from rich.console import Console
 
 from harness.protocol import RUNGS
+from reports import depth_evidence as depth
+from reports import replacement_evidence as replacement
 from reports import variance_evidence as variance
 from reports.ledger import Row
 from reports.sections import Evidence
@@ -23,6 +25,11 @@ _SECTIONS: tuple[tuple[Callable[..., None], *tuple[str, ...]], ...] = (
         "sensitivity_gini",
     ),
     (variance.print_logit_change, "logit_change_correlation"),
+    (replacement.print_last_block, "single_replacement", "compression"),
+    (replacement.print_runs, "multi_replacement"),
+    (replacement.print_teacher_forcing, "shift_excess"),
+    (replacement.print_shift, "r2_lost"),
+    (depth.print_depth, "r2_guides", "late_is_cheap"),
 )
 """In the order of printing: what prints a section, and the predicates whose evidence it takes, one argument each, by rung."""
 

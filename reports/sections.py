@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,45 +14,85 @@ from rich.text import Text
 from reports.ledger import number
 
 _WIDEST, _PLOT_WIDTH = 110, 41
-_FEWEST_DECADES, _MOST_DECADES = 4, 10
+_MOST_DECADES = 10
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Evidence = Mapping[str, Any]
 """What tests handed over: of a model and corpus by ``predicate/rung``, of a predicate by rung, of a test by name; null where nothing is."""
+Value = float | None
 
 
 class LogScale:
-    """A logarithmic axis that ends at 1, over as many decades as the marks need."""
+    """A logarithmic axis that ends at 10^``top``, over as many decades as the marks need and no fewer than ``fewest``."""
 
-    def __init__(self, marks: list[dict[str, float]]) -> None:
-        least = min((share for line in marks for share in line.values() if share > 0), default=1.0)
-        self._decades = min(max(math.ceil(-math.log10(least)), _FEWEST_DECADES), _MOST_DECADES)
-        self._each = (_PLOT_WIDTH - 1) // self._decades
+    def __init__(self, marks: Sequence[Mapping[str, float]], top: int = 0, fewest: int = 4, width: int = _PLOT_WIDTH) -> None:
+        least = min((value for line in marks for value in line.values() if value > 0), default=1.0)
+        self._decades = min(max(math.ceil(top - math.log10(least)), fewest), _MOST_DECADES)
+        self._top, self._each = top, (width - 1) // self._decades
 
     @property
     def axis(self) -> str:
         """The axis as a line of text: a label begins at its place."""
         every = 1 if self._each > 4 else 2
-        labels = [f"10⁻{str(i).translate(_RAISED)}" if i % every == 0 else "" for i in range(self._decades, 0, -1)]
-        return "".join(label.ljust(self._each, "·") for label in labels) + "1"
+        labels = [_power(self._top - i) if i % every == 0 else "" for i in range(self._decades, 0, -1)]
+        return "".join(label.ljust(self._each, "·") for label in labels) + _power(self._top)
 
     def line(self, mark: Mapping[str, float]) -> str:
-        """Place letters at their shares; ``=`` where two meet, ``<`` for what lies below the axis; nothing for what is not above 0."""
+        """Place letters at their values; ``=`` where two meet, ``<`` for what lies below the axis; nothing for what is not above 0."""
         cells = [" "] * (self._decades * self._each + 1)
-        for letter, share in mark.items():
-            if 0 < share < math.inf:
-                place = round((math.log10(share) + self._decades) * self._each)
+        for letter, value in mark.items():
+            if 0 < value < math.inf:
+                place = round((math.log10(value) - self._top + self._decades) * self._each)
                 at = min(max(place, 0), len(cells) - 1)
                 cells[at] = "=" if cells[at] != " " else letter if place >= 0 else "<"
         return "".join(cells).rstrip()
 
+    def upright(self, marks: Sequence[Mapping[str, float]], below: str) -> list[str]:
+        """Draw marks from left to right, the greatest values above, and a line below them; a label stands in front of its line."""
+        size = self._decades * self._each + 1
+        columns = [self.line(mark).ljust(size) for mark in marks]
+        labels = {i * self._each: _power(self._top - self._decades + i) for i in range(self._decades + 1)}
+        wide = max(map(len, labels.values()))
+        lines = (labels.get(at, "·").rjust(wide) + " " + "".join(column[at] for column in columns) for at in range(size - 1, -1, -1))
+        return [line.rstrip() for line in (*lines, f"{'':{wide}} {below}")]
+
+
+def _power(exponent: int) -> str:
+    """``10⁻³``, ``1``, ``10``."""
+    if exponent in (0, 1):
+        return "10"[: exponent + 1]
+    return f"10{'⁻' * (exponent < 0)}{str(abs(exponent)).translate(_RAISED)}"
+
 
 def new_table(*names: str, left: int = 1, plot: str = "", gap: int = 2) -> Table:
-    """A table in the style of the others: the first columns and the plot to the left, numbers to the right."""
+    """A table in the style of the others: the first columns and the plot, which comes last, to the left, numbers to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for i, name in enumerate((*names, *filter(None, [plot]))):
         table.add_column(name, justify="left" if i < left or i == len(names) else "right", no_wrap=True)
     return table
+
+
+def print_grouped(console: Console, name: str, keys: Sequence[str], groups: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Print groups of columns beside their keys, as label → name → cells, in as few tables as fit the width."""
+    start = max(map(len, (name, *keys)))
+    tables, used = list[list[tuple[str, list[str]]]](), console.width + 1
+    for label, columns in groups.items():
+        # A space before the first column of a group sets it apart.
+        made = [
+            (f" {label}\n {title}", [f" {cell}" for cell in cells]) if i == 0 else (f"\n{title}", list(cells))
+            for i, (title, cells) in enumerate(columns.items())
+        ]
+        needed = sum(1 + max(map(len, (*title.split("\n"), *cells))) for title, cells in made)
+        if used + needed > console.width:
+            tables.append([])
+            used = start
+        tables[-1] += made
+        used += needed
+    for made in tables:
+        table = new_table(f"\n{name}", *(title for title, _ in made), left=0, gap=1)
+        for row in zip(keys, *(cells for _, cells in made), strict=True):
+            table.add_row(*row)
+        console.print(table)
 
 
 def rows_of(columns: Evidence, *names: str) -> list[tuple[Any, ...]]:
@@ -89,6 +129,14 @@ def as_share(value: float) -> str:
 def as_percent(share: float) -> str:
     """``12.30%`` of 0.123."""
     return f"{number(100 * share)}%"
+
+
+def as_short(value: float) -> str:
+    """``0.012``, ``1.23``, ``1.2e5``: seven characters at most."""
+    if value and not 0.001 <= abs(value) < 99_999.5:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+    return f"{value:#.2g}".replace("-", "−") if 0 < abs(value) < 0.1 else number(value)
 
 
 def as_scientific(value: float) -> str:
