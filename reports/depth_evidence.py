@@ -12,7 +12,7 @@ from reports.sections import Evidence, LogScale, Value, as_count, as_share, as_s
 
 _CURVES = {"r2": "R²", "added": "ΔPPL", "kl": "KL", "compression": "compr.", "active": "active"}
 _CONTROLS = {"cost_map": "map", "cost_skipped": "skipped", "cost_mean": "mean"}
-_PLOT_HEIGHT, _WIDEST_PLOT, _EVERY = 13, 104, 5
+_PLOT_HEIGHT, _WIDEST_PLOT, _EVERY = 12, 104, 5
 
 
 def print_depth(console: Console, guides: Evidence, late: Evidence) -> None:
@@ -42,8 +42,8 @@ def print_depth(console: Console, guides: Evidence, late: Evidence) -> None:
     active = "; active: those that a token uses" if "active" in groups else ""
     print_legend(
         console,
-        f"{letters}. R²: of the map (on paper in sample). ΔPPL: over the untouched {untouched}. KL: from the untouched model, nats per "
-        f"position. compr.: parameters of the block over its map's{active}." + _against_controls(controlled),
+        f"{letters}. R²: of the map (on paper in sample, on strict about the mean). ΔPPL: over the untouched {untouched}. KL: from the "
+        f"untouched model, nats per position. compr.: parameters of the block over its map's{active}." + _against_controls(controlled),
     )
     _draw_over_depth(console, groups.get("KL", {}))
 
@@ -59,7 +59,7 @@ def _against_controls(e: Evidence) -> str:
         return ""
     return (
         f" ΔNLL: nats per position on {as_count(e.get('control_windows'))} windows of strict, the same for the map, skipping and the mean "
-        f"output. The map costs {', '.join(told_of)}."
+        f"output; there the map costs {', '.join(told_of)}."
     )
 
 
@@ -75,7 +75,9 @@ def _draw_over_depth(console: Console, curves: Mapping[str, list[Value]]) -> Non
     beside = blocks * len(depth) <= _WIDEST_PLOT
     each = len(depth) if beside else 1
     columns = [{letter: mark.get(letter, 0.0)} for mark in marks for letter in depth] if beside else marks
-    scale = LogScale(columns, top=math.ceil(math.log10(most)), fewest=1, width=_PLOT_HEIGHT)
+    top, least = math.ceil(math.log10(most)), min(value for values in depth.values() for value in values if value > 0)
+    span, decades = max(math.log10(most / least), 1.0), top - math.floor(math.log10(least))
+    scale = LogScale(columns, top=top, fewest=1, width=1 + round(decades * _PLOT_HEIGHT / span))
     print_heading(console, f"KL over depth (nats per position, log scale{'' if beside else ', = where two rungs meet'})")
     below = "".join(str(block).ljust(_EVERY * each) for block in range(0, blocks, _EVERY))
     console.print("\n".join(scale.upright(columns, below)))

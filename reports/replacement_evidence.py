@@ -135,7 +135,7 @@ def print_shift(console: Console, rungs: Evidence) -> None:
     print_legend(
         console,
         "The map is fitted to the untouched model and scored against what the true block adds to the moved stream (on paper in sample). "
-        "moved: mean ‖h̃ − h‖² over the variance of h, both the block's input.",
+        "moved: mean ‖h̃ − h‖² over the variance of h, the block's input, of which massive activations are a part on paper and held-out.",
     )
 
 

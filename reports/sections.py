@@ -28,7 +28,7 @@ class LogScale:
     def __init__(self, marks: Sequence[Mapping[str, float]], top: int = 0, fewest: int = 4, width: int = _PLOT_WIDTH) -> None:
         least = min((value for line in marks for value in line.values() if value > 0), default=1.0)
         self._decades = min(max(math.ceil(top - math.log10(least)), fewest), _MOST_DECADES)
-        self._top, self._each = top, (width - 1) // self._decades
+        self._top, self._each = top, max((width - 1) // self._decades, 1)
 
     @property
     def axis(self) -> str:
@@ -48,13 +48,20 @@ class LogScale:
         return "".join(cells).rstrip()
 
     def upright(self, marks: Sequence[Mapping[str, float]], below: str) -> list[str]:
-        """Draw marks from left to right, the greatest values above, and a line below them; a label stands in front of its line."""
+        """Draw marks from left to right, the greatest values above, and a line below them; a label stands in front of its line.
+
+        Lines without marks are left out at both ends, as long as a label is left.
+        """
         size = self._decades * self._each + 1
         columns = [self.line(mark).ljust(size) for mark in marks]
         labels = {i * self._each: _power(self._top - self._decades + i) for i in range(self._decades + 1)}
-        wide = max(map(len, labels.values()))
-        lines = (labels.get(at, "·").rjust(wide) + " " + "".join(column[at] for column in columns) for at in range(size - 1, -1, -1))
-        return [line.rstrip() for line in (*lines, f"{'':{wide}} {below}")]
+        lines = [(labels.get(at, ""), "".join(column[at] for column in columns).rstrip()) for at in range(size - 1, -1, -1)]
+        while not lines[0][1] and any(label for label, _ in lines[1:]):
+            del lines[0]
+        while not lines[-1][1] and any(label for label, _ in lines[:-1]):
+            del lines[-1]
+        wide = max(len(label) for label, _ in lines)
+        return [f"{label or '·':>{wide}} {drawn}".rstrip() for label, drawn in lines] + [f"{'':{wide}} {below}".rstrip()]
 
 
 def _power(exponent: int) -> str:
@@ -136,7 +143,7 @@ def as_short(value: float) -> str:
     if value and not 0.001 <= abs(value) < 99_999.5:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−")
-    return f"{value:#.2g}".replace("-", "−") if 0 < abs(value) < 0.1 else number(value)
+    return f"{value:#.2g}".replace("-", "−") if 0 < abs(value) < 0.0995 else number(value)
 
 
 def as_scientific(value: float) -> str:

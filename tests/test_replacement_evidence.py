@@ -134,9 +134,10 @@ def test_headings_and_legends_say_what_is_shown():
         "block rung R²: j = 0 1 2 3 4 5 moved: 1 2 3 4 5",
         "moved: mean ‖h̃ − h‖² over the variance of h",
         "R² ΔPPL KL compr. ΔNLL block p s p s p s p s map skipped mean",
-        "p paper, s strict. R²: of the map (on paper in sample). ΔPPL: over the untouched paper 25.09, strict 25.09.",
+        "p paper, s strict. R²: of the map (on paper in sample, on strict about the mean).",
+        "ΔPPL: over the untouched paper 25.09, strict 25.09.",
         "nats per position on 4 windows of strict, the same for the map, skipping and the mean output",
-        "The map costs less than skipping in 2 of 4 blocks, less than the mean output in 4 of 4 blocks.",
+        "there the map costs less than skipping in 2 of 4 blocks, less than the mean output in 4 of 4 blocks.",
     ):
         assert told in text
     assert "a token uses" not in text  # All parameters are active.
