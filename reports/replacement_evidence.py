@@ -105,8 +105,8 @@ def print_teacher_forcing(console: Console, rungs: Evidence) -> None:
         console,
         "ΔNLL. alone: that block replaced by its map and no other, so that the true blocks above read its error. true inputs: all maps, "
         "each given what its block reads in the untouched model: errors add up, and nothing in the run reads them. free: the same maps, "
-        "one after another. together: what joint errors add to the sum, without what true blocks make of each; shift: what is lost "
-        "because the maps' inputs have moved.",
+        "one after another. together: what joint errors add to the sum, without what true blocks make of each; shift: what it "
+        "costs that the maps' inputs have moved, below zero what it saves.",
     )
 
 

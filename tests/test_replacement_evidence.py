@@ -131,6 +131,7 @@ def test_headings_and_legends_say_what_is_shown():
         "blocks rung untouched maps true inputs refitted skipped mean R² of refitted maps",
         "their R² is held out",
         "so that the true blocks above read its error",
+        "shift: what it costs that the maps' inputs have moved, below zero what it saves.",
         "block rung R²: j = 0 1 2 3 4 5 moved: 1 2 3 4 5",
         "moved: mean ‖h̃ − h‖² over the variance of h",
         "R² ΔPPL KL compr. ΔNLL block p s p s p s p s map skipped mean",
