@@ -206,6 +206,14 @@ MUTATIONS = [
     ("harness/logit_change.py", "kept[-1] = False", "kept[0] = False", "test_variance_oracle"),
     ("harness/variance.py", "kl[:, 1::2].mean(1)", "kl[:, ::2].mean(1)", "test_variance_remarks"),
     ("claims/variance.py", "kl < v.above_rounding * floor.mean()", "kl < floor.mean()", "test_variance_remarks"),
+    (
+        "reports/sections.py",
+        "math.log10(value) - self._top + self._decades",
+        "math.log10(value) + self._decades",
+        "test_replacement_evidence",
+    ),
+    ("reports/depth_evidence.py", "guides.get(rung) or late.get(rung)", "guides.get(rung)", "test_replacement_evidence"),
+    ("reports/replacement_evidence.py", "_less(free, forced), free", "_less(free, total), free", "test_replacement_evidence"),
 ]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
 from claims import claim_2_linearity_is_conditional as claim_2
 from claims import claim_4_linearity_grows_with_depth as claim_4
 from claims.declared import LINEARITY
+from reports.ledger import number
 from tests import planted_replacement as planted
 from tests import planted_variance
 from tests.conftest import ROOT
 from tests.planted import verdicts
 from tests.planted_laboratory import JUDGED, Planted, judged, measured_in, table
+from tests.test_evidence import printed
 
 TESTED = measured_in(claim_2) | measured_in(claim_4)
 TRUTHS = {
@@ -26,6 +31,14 @@ TRUTHS = {
     "late_is_cheap": {"holds": "guided", "falsified": "misguided"},
 }
 TABLE = table(TRUTHS)
+SECTIONS = {
+    "single_replacement": "The last block",
+    "compression": "The last block",
+    "multi_replacement": "Blocks replaced together",
+    "shift_excess": "What maps cost",
+    "r2_lost": "R² of a block's map",
+    "r2_guides": "Every block replaced",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +88,22 @@ def test_excess_and_compounding_make_up_the_whole(laboratory, subject, rung):
     whole = free / sum(found.cost(nll) for nll in found.arrays["alone"])
     assert found.shift_excess.value * found.compounding.value == pytest.approx(whole, rel=1e-9)
     assert found.multiple.value == pytest.approx(np.expm1(free), rel=1e-12)
+
+
+def test_what_is_handed_over_is_printed_whole(laboratory):
+    """Every section of claims 2 and 4, on every rung that it has, without a dash: reports read what tests write."""
+    lab, evidence = laboratory("fragile"), dict[str, Any]()
+    for name, tested in TESTED.items():
+        for rung in tested.measures.rungs if name in SECTIONS else ():
+            tested(rung=rung, lab=lab, verdict=lambda figure, key=f"{name}/{rung}", **remarks: evidence.update({key: remarks["evidence"]}))
+    lines = printed(json.loads(json.dumps(evidence)), [])
+    for section in SECTIONS.values():
+        assert sum(line.startswith(section) for line in lines) == 1
+    assert not [line for line in lines if "–" in line.split()]
+    assert lines[1] == f"The last block ({planted.BLOCKS - 1}) replaced"
+    clean = np.exp(lab.runs("strict").arrays["clean"].mean())
+    of_runs = [line.split() for line in lines if line.split()[:1] == ["strict"] and len(line.split()) == 12]
+    assert number(clean) in [line[1] for line in of_runs]
 
 
 def test_the_whole_claim_holds_on_blocks_that_are_linear_on_the_clean_stream_alone(claims, laboratory):
