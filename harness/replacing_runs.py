@@ -52,7 +52,7 @@ class _Rung:
 
     def measure(self) -> dict[str, object]:
         """Return the arrays that :class:`harness.replacement.Runs` names."""
-        groups, windows, run, middle = self._work.protocol.groups, len(self._clean), self._run, self._middle
+        groups, windows, run, middle, width = self._work.protocol.groups, len(self._clean), self._run, self._middle, self._work.width
         fits = {b: self._fitted(b) for b in (*run, *middle)}
         last = fits[self._last]
         other = self._other_kind()
@@ -79,7 +79,7 @@ class _Rung:
             "middle_refitted_r2": [],
             "parameters": self._work.anatomy.parameters(self._last),
             "map_parameters": last.whole.parameters,
-            "map_parameters_fit": [last.whole.parameters * k / last.whole.rank for k in last.ranks],
+            "map_parameters_fit": [min(2 * k, width) * width for k in last.ranks] if not self._strict else [last.whole.parameters] * groups,
             "other_parameters": other.parameters,
             "fitted": min(fits[b].count for b in run),
             "left_out": 1 - float(self._marked(run).float().mean()) if self._typical else 0.0,

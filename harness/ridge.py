@@ -25,8 +25,8 @@ class RankMap:
 
     @property
     def parameters(self) -> int:
-        """Numbers of A and V_k: k (d + e)."""
-        return self.weight.numel() + self.basis.numel()
+        """Numbers of A and V_k, k (d + e), or of their product, d·e, where these are fewer."""
+        return min(self.weight.numel() + self.basis.numel(), len(self.weight) * len(self.basis))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map rows ``(…, d)`` to ``(…, e)`` in float64."""

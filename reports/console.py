@@ -16,6 +16,7 @@ from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
 from reports.evidence import print_evidence
 from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, ladder, number, plus_minus
+from reports.transfer_evidence import print_transfer
 
 _STYLES = {
     Verdict.HOLDS: "bold green",
@@ -83,6 +84,8 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
         _print_untested(console, here)
         _print_depth(console, here)
         print_evidence(console, facts.get("evidence", {}).get(f"{model}/{corpus}", {}), here)
+    for model in dict.fromkeys(model for model, _ in ledger.pairs):
+        print_transfer(console, model, facts.get("evidence", {}))
     _print_messages(console, rows)
     if any(row.value is not None for row in rows):
         console.print(Text(_legend(console.width), style="dim"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from harness import ridge
+from harness import affine, ridge
 from harness.moments import Moments, Sums
 from tests.test_moments import rows
 
@@ -89,3 +89,16 @@ def test_the_basis_is_orthonormal_and_ordered():
     torch.testing.assert_close(basis.T @ basis, torch.eye(4, dtype=torch.float64))
     energies = (basis * (found.yy @ basis)).sum(0)
     assert (energies.diff() < 0).all()
+
+
+@pytest.mark.parametrize(("rank", "count"), [(2, 2 * (7 + 5)), (3, 7 * 5)])
+def test_a_map_is_stored_as_factors_or_as_their_product(rank, count):
+    """Whichever is less: of rank 3 the product of (7, 5) has 35 numbers and the factors 36."""
+    assert ridge.RankMap(torch.zeros(7, rank), torch.zeros(5, rank)).parameters == count
+
+
+def test_an_affine_map_counts_its_intercept_where_it_has_one():
+    """d·e numbers, and e more."""
+    found = Sums.of(rows(50, 4, 0), rows(50, 3, 1))
+    assert affine.fit(found, 1.0).parameters == 4 * 3 + 3
+    assert affine.through_origin(found, 1.0).parameters == 4 * 3

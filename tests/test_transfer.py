@@ -101,6 +101,15 @@ def test_several_texts_make_a_matrix(claims, folder):
     evidence = {pair.split("/")[1]: parts["transfer/paper"] for pair, parts in result.report["evidence"].items()}
     names = [row["corpus"] for row in result.report["rows"] if row["predicate"] == "transfer" and row["rung"] == "paper"]
     assert [e["sources"] for e in evidence.values()] == [names, names[::-1]]
+    first, second = names
+    lines = str(result.stdout).splitlines()
+    at = next(i for i, line in enumerate(lines) if "the last block's map of every text on every other" in line)
+    assert lines[at + 1].split() == ["paper", "on", first, "on", second]
+    for row, source in enumerate(names):
+        cells = [cell for cell in lines[at + 2 + row].split() if cell not in ("of", "=")]
+        r2 = [evidence[text]["r2"][evidence[text]["sources"].index(source)] for text in names]
+        assert (cells[0], cells[1], cells[3]) == (source, *(f"{value:.3f}" for value in r2))
+        assert lines[at + 2 + row].count("=") == 1
     values = {row["corpus"]: row["value"] for row in result.report["rows"] if row["predicate"] == "transfer" and row["rung"] == "paper"}
     assert values == {name: pytest.approx(e["r2"][1]) for name, e in evidence.items()}
     assert all(0 < value < 1 for value in values.values())
