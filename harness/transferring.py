@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.affine import AffineMap
+from harness import affine, ridge
 from harness.branches import branch
 from harness.kept_maps import fitted_at, marked_at
 from harness.language import Language
@@ -14,7 +14,6 @@ from harness.linearity import EVALUATION
 from harness.maps import LinearMap, sums_of_squares
 from harness.measurement import INTERVENTION, Work
 from harness.replaced import Replaced
-from harness.ridge import RankMap
 from harness.statistics import Array
 from harness.streams import keep_some
 from harness.sweep import moment_device
@@ -67,11 +66,11 @@ def _energy(y: Tensor, centre: Tensor | float, marked: Tensor | None) -> Tensor:
 
 def _arrays(fitted: LinearMap, count: int) -> dict[str, Array]:
     """Take a map apart, as :class:`harness.transfer.LastMap` names its parts."""
-    if isinstance(fitted, RankMap):
+    if isinstance(fitted, ridge.RankMap):
         nothing = fitted.weight.new_zeros(len(fitted.weight))
         parts = {"left": fitted.weight, "right": fitted.basis, "mean_x": nothing, "mean_y": nothing}
     else:
-        assert isinstance(fitted, AffineMap)
+        assert isinstance(fitted, affine.AffineMap)
         parts = {"left": fitted.weight, "right": fitted.weight[:0], "mean_x": fitted.mean_x, "mean_y": fitted.mean_y}
     return {**{name: part.cpu().numpy().copy() for name, part in parts.items()}, "fitted": np.array(count, dtype=np.float64)}
 
@@ -79,4 +78,4 @@ def _arrays(fitted: LinearMap, count: int) -> dict[str, Array]:
 def _map(kept: LastMap, device: torch.device) -> LinearMap:
     """Put a map together again."""
     left, right, mean_x, mean_y = (torch.from_numpy(kept.arrays[n].copy()).to(device) for n in ("left", "right", "mean_x", "mean_y"))
-    return RankMap(left, right) if len(right) else AffineMap(left, mean_x, mean_y)
+    return ridge.RankMap(left, right) if len(right) else affine.AffineMap(left, mean_x, mean_y)

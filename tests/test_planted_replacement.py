@@ -125,3 +125,27 @@ def test_the_whole_claim_is_falsified_where_upstream_does_not_matter(claims, lab
     assert result.ret == 1
     claim = {(c["claim"], c["rung"]): (c["verdict"], c["decided_by"]) for c in result.report["claims"]}
     assert claim[2, "paper"] == claim[2, "strict"] == ("falsified", ["r2_lost", "multi_replacement"])
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 6, 11])
+def test_models_of_any_depth_are_measured_as_far_as_they_can_be(claims, laboratory, blocks):
+    """One block is replaced in any; five need one before them, and a run after mid needs more than ten blocks."""
+    linear, bent = [1.0] * blocks, [0.5] * blocks
+    folder = planted.save(laboratory.folder / f"deep-{blocks}", linear=linear, bent=bent, feedback=[0.0] * blocks)
+    result = claims("-m", "claim2", "--verdicts=report", model=folder, text=laboratory.text, files=[ROOT / "claims"])
+    assert result.ret == 0
+    rows = {(row["predicate"], row["rung"]): row for row in result.report["rows"] if row["block"] in (None, blocks - 1)}
+    for rung in ("paper", "typical", "strict"):
+        assert rows["single_replacement", rung]["value"] is not None
+        assert rows["compression", rung]["value"] is not None
+        for name in ("r2_lost", "multi_replacement", "shift_excess", "compounding"):
+            assert (rows[name, rung]["verdict"] == "not_applicable") is (blocks < 6)
+    evidence = next(iter(result.report["evidence"].values()))
+    assert evidence["single_replacement/paper"]["block"] == blocks - 1
+    if blocks >= 6:
+        runs = evidence["multi_replacement/paper"]["runs"]
+        assert runs["last"]["blocks"] == list(range(blocks - 5, blocks))
+        assert ("middle" in runs) is (blocks > 10)
+        assert list(evidence["r2_lost/paper"]["curves"]) == [str(blocks - 1), "9"][: 1 + (blocks > 10)]
+    if blocks > 10:
+        assert runs["middle"]["blocks"] == [5, 6, 7, 8, 9]
