@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time."""
+    """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time.
+
+    ``maps``: the folder in which the maps of replaced blocks are kept, None for nowhere.
+    """
 
     def __init__(
         self,
@@ -35,9 +38,10 @@ class Bench:
         say: Callable[[str], None] = lambda line: None,
         long: bool = False,
         wanted: tuple[Measurement, ...] = (),
+        maps: Path | None = None,
     ) -> None:
         self.placement, self.protocol, self.store, self.announce, self.say = placement, protocol, store, announce, say
-        self.long, self.wanted = long, wanted
+        self.long, self.wanted, self.maps = long, wanted, maps
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}

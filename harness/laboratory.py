@@ -18,6 +18,7 @@ from harness.bookmark import StoreBookmark, unfinished
 from harness.errors import LongWorkError, MeasurementError, again
 from harness.layouts import Windows
 from harness.linearity import Linearity
+from harness.map_file import SavedMaps
 from harness.measurement import Measurement, Sizes, Work
 from harness.replacement import Each, Runs, Shift
 from harness.spectra import Spectra
@@ -97,6 +98,14 @@ class Laboratory:
     def each(self, rung: str) -> Each:
         """What replacing every single block costs."""
         return cast(Each, self._find(m.EACH, rung))
+
+    def saved_maps(self, rung: str) -> SavedMaps | None:
+        """The file that keeps a rung's maps, fitted and written unless it is there; None where none are to be kept."""
+        if self._bench.maps is None:
+            return None
+        from harness.saving_maps import save_maps
+
+        return save_maps(self, self._bench, self._bench.maps, rung)
 
     def windows(self, layout: str) -> Windows:
         """Token ids of a layout's windows, split → ``(windows, tokens) int64``. Raises TextError when the text is too short."""
@@ -242,11 +251,13 @@ class Laboratory:
 
     def _key(self, measurement: Measurement, ids: Windows) -> dict[str, Any]:
         """Everything the figures depend on."""
+        needed = {split: ids[split] for split in measurement.needs()}
+        return {"measurement": measurement.name, "version": measurement.version, **self.conditions(needed)}
+
+    def conditions(self, tokens: Windows) -> dict[str, Any]:
+        """Everything that figures of these windows depend on, but for what is measured."""
         facts = self.facts
-        tokens = {split: ids[split] for split in measurement.needs()}
         return {
-            "measurement": measurement.name,
-            "version": measurement.version,
             "weights": facts.weights,
             "blocks": self.model.blocks,
             "text": self.splits.fingerprint,
