@@ -202,8 +202,8 @@ def _bench(config: pytest.Config) -> Bench:
         store = Store(_store_folder(config))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
         announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, ())
-        corpora = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora)
-        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora)
+        corpora, maps = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora), _maps_folder(config)
+        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps)
     return config.stash[_BENCH]
 
 
@@ -235,7 +235,7 @@ def _markers() -> list[str]:
 
 
 def _report_file(config: pytest.Config) -> Path:
-    """Return where the report goes, having checked that it and the store can be written. Raises InputError."""
+    """Return where the report goes, having checked that it, the store and the maps can be written. Raises InputError."""
     given = config.option.report
     with _refused(f"--report {printable(given)}"):
         report = Path(given).expanduser().resolve()
@@ -247,6 +247,13 @@ def _report_file(config: pytest.Config) -> Path:
             raise ValueError("the store is not a folder")
         if folder is not None and config.option.store:
             folder.mkdir(parents=True, exist_ok=True)
+    with _refused(f"--save-maps {printable(config.option.save_maps)}"):
+        if (maps := _maps_folder(config)) is not None:
+            if not config.option.save_maps.strip():
+                raise ValueError("empty; expected a folder")
+            maps.mkdir(parents=True, exist_ok=True)
+            if why := report_file.why_not_writable(maps / "maps.safetensors"):
+                raise ValueError(f"cannot be written, {why}")
     return report
 
 
@@ -265,6 +272,11 @@ def _store_folder(config: pytest.Config) -> Path | None:
     if option.no_store:
         return None
     return Path(option.store).expanduser().resolve() if option.store else default_folder()
+
+
+def _maps_folder(config: pytest.Config) -> Path | None:
+    given = config.option.save_maps
+    return None if given is None else Path(given).expanduser().resolve()
 
 
 def _store_source(config: pytest.Config) -> str:

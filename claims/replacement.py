@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from claims.remarks import Remarks, of_sample
+from fixtures.naming import printable
 from harness.laboratory import Laboratory
 from harness.replacement import MIDDLE, VARIANTS, Each, Runs, rank_agreement
 from harness.statistics import Array, Figure, spearman_with_depth
@@ -23,7 +24,7 @@ _NAMES = {
 
 
 def of_single(lab: Laboratory, rung: str) -> Remarks:
-    """Say what replaces the last block, and what the other kind of map, skipping it and its mean output cost."""
+    """Say what replaces the last block, and what the other kind of map, skipping it and its mean output cost; where maps are kept."""
     found = lab.runs(rung)
     doubts, caveats = _of_sample(lab, rung, found)
     after = _perplexities(found)
@@ -32,7 +33,7 @@ def of_single(lab: Laboratory, rung: str) -> Remarks:
         f"block {last} by {_kind(lab, rung, found)}: perplexity {_clean(found):,.2f} becomes {after['last']:,.2f}; "
         f"by {_other(rung)} {after['other']:,.2f}; skipped {after['last skipped']:,.2f}; by its mean output {after['last mean']:,.2f}"
     )
-    evidence = {
+    evidence: dict[str, Any] = {
         "block": last,
         "baseline": _clean(found),
         "perplexity": {name: after[name] for name in ("last", "other", "last skipped", "last mean")},
@@ -40,7 +41,18 @@ def of_single(lab: Laboratory, rung: str) -> Remarks:
         "map": _kind(lab, rung, found),
         "other": _other(rung),
     }
-    return Remarks(doubts=doubts, caveats=caveats, note=f"{note}{_left_out(found)}", evidence=evidence)
+    note += _left_out(found)
+    if (saved := lab.saved_maps(rung)) is not None:
+        note += f"; maps in {saved}; with block {saved.block}'s loaded from there perplexity is {saved.perplexity:,.2f} at all positions"
+        note += "" if rung == "paper" else ", where the figure is of typical ones alone"
+        evidence["saved"] = {
+            "file": printable(saved.file),
+            "bytes": saved.size,
+            "map_bytes": saved.map_size,
+            "perplexity": saved.perplexity,
+            "positions": "all",
+        }
+    return Remarks(doubts=doubts, caveats=caveats, note=note, evidence=evidence)
 
 
 def of_compression(lab: Laboratory, rung: str) -> Remarks:

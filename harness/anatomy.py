@@ -62,6 +62,10 @@ class Anatomy:
         weight: Any = self.embedding.weight
         return int(weight.shape[0])
 
+    def yields_tuple(self, block: int) -> bool:
+        """Whether a block returns a tuple that begins with the stream, and not the stream itself."""
+        return self._yields_tuple[block]
+
     def attention(self, block: int) -> nn.Module:
         """Return the attention of a block: its one child that is named attention and holds weight matrices."""
         found = [part for part in _parts(self.blocks[block]) if _is_attention(*part)]

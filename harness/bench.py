@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time."""
+    """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time.
+
+    ``maps``: the folder in which the maps of replaced blocks are kept, None for nowhere.
+    """
 
     def __init__(
         self,
@@ -38,9 +41,10 @@ class Bench:
         long: bool = False,
         wanted: tuple[Measurement, ...] = (),
         corpora: tuple[Corpus, ...] = (),
+        maps: Path | None = None,
     ) -> None:
         self.placement, self.protocol, self.store, self.announce, self.say = placement, protocol, store, announce, say
-        self.long, self.wanted, self.corpora = long, wanted, corpora
+        self.long, self.wanted, self.corpora, self.maps = long, wanted, corpora, maps
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}

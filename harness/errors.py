@@ -15,6 +15,10 @@ class MeasurementError(Exception):
     """Measuring began and failed (a non-finite stream, memory); never a verdict."""
 
 
+class MapsError(Exception):
+    """A file of maps, or a saved model, that cannot be read, written, or used as asked."""
+
+
 class LongWorkError(Exception):
     """A measurement that takes very long here and was not asked for."""
 

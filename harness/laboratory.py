@@ -6,6 +6,7 @@ from typing import cast
 
 from harness import measurement as m
 from harness.linearity import Linearity
+from harness.map_file import SavedMaps
 from harness.measuring import Measuring
 from harness.replacement import Each, Runs, Shift
 from harness.spectra import Spectra
@@ -55,6 +56,14 @@ class Laboratory(Measuring):
     def each(self, rung: str) -> Each:
         """What replacing every single block costs."""
         return cast(Each, self._find(m.EACH, rung))
+
+    def saved_maps(self, rung: str) -> SavedMaps | None:
+        """The file that keeps a rung's maps, fitted and written unless it is there; None where none are to be kept."""
+        if self._bench.maps is None:
+            return None
+        from harness.saving_maps import save_maps
+
+        return save_maps(self, self._bench, self._bench.maps, rung)
 
     def transfer(self, rung: str) -> Transfer | None:
         """How the last block's maps of all texts do on this one; None when no other text is at hand."""

@@ -6,7 +6,8 @@ by cross-validation, :mod:`harness.affine`. The figures of claim 2's R² come fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Protocol as Interface
 
 import torch
@@ -114,3 +115,21 @@ def sums_of_squares(fitted: LinearMap, x: Tensor, y: Tensor, marked: Tensor | No
     if marked is not None:
         error, energy = error * marked.to(error.device), energy * marked.to(error.device)
     return error.sum(1), energy.sum(1)
+
+
+KINDS: tuple[type[ridge.RankMap] | type[affine.AffineMap], ...] = (ridge.RankMap, affine.AffineMap)
+"""The kinds of map that are fitted, and kept in files."""
+
+
+def parts_of(fitted: LinearMap) -> dict[str, Tensor]:
+    """Return the tensors that a fitted map consists of, by the names of its fields."""
+    assert isinstance(fitted, KINDS)
+    return {part.name: getattr(fitted, part.name) for part in fields(fitted)}
+
+
+def of_parts(parts: Mapping[str, Tensor]) -> LinearMap:
+    """Build the map that consists of these tensors; ValueError when no kind of map does."""
+    for kind in KINDS:
+        if set(parts) == {part.name for part in fields(kind)}:
+            return kind(**parts)
+    raise ValueError(f"no map consists of {', '.join(sorted(parts)) or 'nothing'}")

@@ -223,11 +223,14 @@ class Measuring:
 
     def _key(self, measurement: Measurement, ids: Windows) -> dict[str, Any]:
         """Everything the figures depend on."""
+        needed = {split: ids[split] for split in measurement.needs()}
+        maps = {"maps": self._fitted_to(measurement)} if measurement in m.TRANSFER else {}
+        return {"measurement": measurement.name, "version": measurement.version, **self.conditions(needed), **maps}
+
+    def conditions(self, tokens: Windows) -> dict[str, Any]:
+        """Everything that figures of these windows depend on, but for what is measured."""
         facts = self.facts
-        tokens = {split: ids[split] for split in measurement.needs()}
         return {
-            "measurement": measurement.name,
-            "version": measurement.version,
             "weights": facts.weights,
             "blocks": self.model.blocks,
             "text": self.splits.fingerprint,
@@ -237,7 +240,6 @@ class Measuring:
             "attention": facts.attention,
             "device": facts.device_kind,
             # A model spread over devices keeps its head in its own type, whatever the device.
-            **({"maps": self._fitted_to(measurement)} if measurement in m.TRANSFER else {}),
             **({"spread": True} if self._bench.placement.device_map is not None else {}),
         }
 

@@ -64,6 +64,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
+    "--save-maps": {
+        "metavar": "DIR",
+        "help": "keep the maps that replace blocks (claim 2): one safetensors file a model, corpus and rung, with those of every block; "
+        "python -m harness.replaced_model runs a model with them",
+    },
     "--verdicts": {
         "default": "fail",
         "metavar": "fail|report",
