@@ -21,7 +21,7 @@ from harness.measurement import AFFINE, INTERVENTION, RANK, Work
 from harness.rank_linearity import RankLinearity
 from harness.replaced import Replaced
 from harness.statistics import Array
-from harness.streams import keep_some
+from harness.streams import final_streams
 from harness.sweep import sweep
 from harness.typical import typical
 
@@ -44,9 +44,7 @@ class EachReplaced:
         self._split = INTERVENTION if INTERVENTION in work.ids else EVALUATION
         self._ids = work.ids[self._split]
         self._some = list(range(0, len(self._ids), work.protocol.replacement.refit_stride))
-        last = work.blocks - 1
-        kept = keep_some(work.anatomy, {self._split: self._ids}, [last], float("inf"), work.subject.device, lambda done, total: None)
-        clean = kept.at[last][self._split]
+        clean = final_streams(work.anatomy, self._ids, work.subject.device)
         self._language = Language(work.anatomy, clean, self._ids)
         self._before, self._after = torch.empty_like(clean), torch.empty_like(clean)
         self._marked = torch.empty(clean.shape[:2], dtype=torch.bool, device=clean.device)

@@ -115,6 +115,12 @@ def keep_some(
     return streams
 
 
+def final_streams(anatomy: Anatomy, ids: Ids, device: torch.device) -> Tensor:
+    """Return h_B of some windows ``(windows, tokens)``, and keep nothing else: ``(windows, tokens, d)``."""
+    last = len(anatomy.blocks) - 1
+    return keep_some(anatomy, {EVALUATION: ids}, [last], float("inf"), device, lambda done, total: None).at[last][EVALUATION]
+
+
 def grouped(x: Tensor, y: Tensor, marked: Tensor | None, groups: int, difference: bool = False) -> Moments:
     """Moments of two streams ``(windows, tokens, d)`` over the marked tokens, by contiguous group of windows.
 

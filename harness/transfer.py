@@ -14,16 +14,13 @@ from harness.statistics import Figure
 
 
 class LastMap(Findings):
-    """The last block's map, fitted to one text: x ↦ ȳ + (x − x̄) L Rᵀ, ``left`` L ``(d, k)``, ``right`` R ``(d, k)``.
-
-    Of full rank ``right`` is empty ``(0, k)`` and stands for the identity.
-    """
+    """The last block's map, fitted to one text, in the parts of :func:`harness.maps.parts_of`: those of its kind, the others empty."""
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
-        "left": ("d", "k"),
-        "right": ("e", "k"),
-        "mean_x": ("d",),
-        "mean_y": ("d",),
+        "weight": ("d", "k"),
+        "basis": ("d or none", "k or none"),
+        "mean_x": ("d or zero",),
+        "mean_y": ("d or zero",),
         "fitted": (),
     }
 

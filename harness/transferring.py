@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import affine, ridge
 from harness.branches import branch
 from harness.kept_maps import fitted_at, marked_at
 from harness.language import Language
 from harness.linearity import EVALUATION
-from harness.maps import LinearMap, sums_of_squares
+from harness.maps import LinearMap, of_parts, parts_of, sums_of_squares
 from harness.measurement import INTERVENTION, Work
 from harness.replaced import Replaced
 from harness.statistics import Array
@@ -66,16 +65,12 @@ def _energy(y: Tensor, centre: Tensor | float, marked: Tensor | None) -> Tensor:
 
 def _arrays(fitted: LinearMap, count: int) -> dict[str, Array]:
     """Take a map apart, as :class:`harness.transfer.LastMap` names its parts."""
-    if isinstance(fitted, ridge.RankMap):
-        nothing = fitted.weight.new_zeros(len(fitted.weight))
-        parts = {"left": fitted.weight, "right": fitted.basis, "mean_x": nothing, "mean_y": nothing}
-    else:
-        assert isinstance(fitted, affine.AffineMap)
-        parts = {"left": fitted.weight, "right": fitted.weight[:0], "mean_x": fitted.mean_x, "mean_y": fitted.mean_y}
-    return {**{name: part.cpu().numpy().copy() for name, part in parts.items()}, "fitted": np.array(count, dtype=np.float64)}
+    nothing: dict[str, Array] = {"basis": np.zeros((0, 0)), "mean_x": np.zeros(0), "mean_y": np.zeros(0)}
+    parts = {name: part.cpu().numpy().copy() for name, part in parts_of(fitted).items()}
+    return {**nothing, **parts, "fitted": np.array(count, dtype=np.float64)}
 
 
 def _map(kept: LastMap, device: torch.device) -> LinearMap:
     """Put a map together again."""
-    left, right, mean_x, mean_y = (torch.from_numpy(kept.arrays[n].copy()).to(device) for n in ("left", "right", "mean_x", "mean_y"))
-    return ridge.RankMap(left, right) if len(right) else affine.AffineMap(left, mean_x, mean_y)
+    parts = {name: torch.from_numpy(array.copy()).to(device) for name, array in kept.arrays.items() if array.ndim and array.size}
+    return of_parts(parts)
