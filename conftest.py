@@ -35,7 +35,7 @@ _ROOT = Path(__file__).parent
 _SUBJECTS = pytest.StashKey[Subjects]()
 _PROTOCOL = pytest.StashKey[Protocol]()
 _BENCH: pytest.StashKey[Bench] = pytest.StashKey()
-_WANTED = pytest.StashKey[tuple[Measurement, ...]]()
+_WANTED = pytest.StashKey[dict[tuple[str, str], tuple[Measurement, ...]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -151,13 +151,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Note what is to be measured, so that what comes with something else is not measured apart."""
-    wanted: dict[Measurement, None] = {}
+    wanted: dict[tuple[str, str], dict[Measurement, None]] = {}
     for item in session.items:
         if plugin.CELL in item.stash:
             cell, measures, model = item.stash[plugin.CELL]
             if measures.predicate.measured_by and not measures.predicate.inapplicable(model.n_blocks):
-                wanted[on(measures.predicate.measured_by, cell.rung)] = None
-    session.config.stash[_WANTED] = tuple(wanted)
+                wanted.setdefault((cell.model, cell.corpus), {})[on(measures.predicate.measured_by, cell.rung)] = None
+    session.config.stash[_WANTED] = {pair: tuple(measurements) for pair, measurements in wanted.items()}
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def _bench(config: pytest.Config) -> Bench:
 
         store = Store(_store_folder(config))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
-        announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, ())
+        announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, {})
         corpora, maps = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora), _maps_folder(config)
         config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps)
     return config.stash[_BENCH]

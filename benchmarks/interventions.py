@@ -42,11 +42,18 @@ from harness.windows import Ids
 
 @torch.inference_mode()
 def full_forwards(
-    anatomy: Anatomy, clean: Tensor, block: int, ids: Ids, variants: Sequence[Variant], windows: Sequence[int] | None = None
+    anatomy: Anatomy,
+    clean: Tensor,
+    block: int,
+    ids: Ids,
+    variants: Sequence[Variant],
+    windows: Sequence[int] | None = None,
+    one_each: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Stand in for :func:`harness.branches.branch`: run the whole model for every variant, with hooks."""
-    chosen = list(range(len(clean))) if windows is None else list(windows)
+    asked = list(range(len(clean))) if windows is None else list(windows)
     for v, variant in enumerate(variants):
+        chosen = asked[v : v + 1] if one_each else asked
         finals: list[Tensor] = []
 
         def note(module: object, given: object, out: Any, finals: list[Tensor] = finals) -> None:

@@ -27,7 +27,7 @@ def test_linearity_never_falls(rung, lab, verdict):
 @CLAIM.predicate("r2_guides")
 def test_linear_blocks_are_cheap_to_replace(rung, lab, verdict):
     """Spearman's correlation over blocks of R² with −ΔPPL when that block alone is replaced."""
-    verdict(replacement.guides(lab, rung), **replacement.of_each(lab, rung))
+    verdict(replacement.guides(lab, rung), **replacement.of_each(lab, rung, ordered=True))
 
 
 @CLAIM.predicate("late_is_cheap")

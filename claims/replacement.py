@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from claims.linearity import order_caveat
 from claims.remarks import Remarks, of_sample
 from fixtures.naming import printable
 from harness.laboratory import Laboratory
+from harness.protocol import RUNGS
 from harness.replacement import MIDDLE, VARIANTS, Each, Runs, rank_agreement
 from harness.statistics import Array, Figure, spearman_with_depth
 
-_GIVEN = "the interval takes the maps of replaced blocks as given"
+_LAST, _RUN = 0, 1
 _FREE = "no figure: the maps at true inputs cost nothing ({cost:.1e} nats), so that there is nothing to compare with"
 _NAMES = {
     "free": "maps",
@@ -41,7 +43,7 @@ def of_single(lab: Laboratory, rung: str) -> Remarks:
         "map": _kind(lab, rung, found),
         "other": _other(rung),
     }
-    note += _left_out(found)
+    note += _left_out(found, _LAST)
     if (saved := lab.saved_maps(rung)) is not None:
         note += f"; maps in {saved}; with block {saved.block}'s loaded from there perplexity is {saved.perplexity:,.2f} at all positions"
         note += "" if rung == "paper" else ", where the figure is of typical ones alone"
@@ -58,11 +60,13 @@ def of_single(lab: Laboratory, rung: str) -> Remarks:
 def of_compression(lab: Laboratory, rung: str) -> Remarks:
     """Say how many parameters stand against how many."""
     found = lab.runs(rung)
-    total, active = (int(count) for count in found.arrays["parameters"])
+    total, active = int(found.arrays["parameters"][0]), float(found.arrays["parameters"][1])
     own, other = int(found.number("map_parameters")), int(found.number("other_parameters"))
     note = f"{total:,} parameters of block {int(found.arrays['run'][-1])} over {own:,} of {_kind(lab, rung, found)}"
-    if active != total:
-        note += f"; of those that a token uses, {active:,}: {active / own:.3g}"
+    if np.isnan(active):
+        note += "; how many of them a token uses is not known"
+    elif active != total:
+        note += f"; of those that a token uses, {active:,.0f}: {active / own:.3g}"
     note += f"; over {other:,} of {_other(rung)}: {total / other:.3g}"
     evidence = {"total": total, "active": active, "map": own, "other": other}
     return Remarks(note=note, evidence=evidence)
@@ -76,18 +80,21 @@ def of_multiple(lab: Laboratory, rung: str) -> Remarks:
     note = f"{_blocks(found.arrays['run'])}: perplexity {_clean(found):,.2f} becomes {after['free']:,.2f}; " + "; ".join(
         f"{_NAMES[name]} {after[name]:,.2f}" for name in ("refitted", "skipped", "mean")
     )
-    runs = {"last": _run_evidence(found, found.arrays["run"], found.arrays["refitted_r2"], after)}
+    kl = dict(zip(VARIANTS, map(float, found.arrays["kl"].mean(1)), strict=True))
+    runs = {"last": _run_evidence(found, found.arrays["run"], found.arrays["refitted_r2"], after, kl)}
     if len(found.arrays["middle"]):
         middle = dict(zip(MIDDLE, np.exp(found.arrays["middle_nll"].mean(1)), strict=True))
-        runs["middle"] = _run_evidence(found, found.arrays["middle"], found.arrays["middle_refitted_r2"], middle)
+        kl = dict(zip(MIDDLE, map(float, found.arrays["middle_kl"].mean(1)), strict=True))
+        runs["middle"] = _run_evidence(found, found.arrays["middle"], found.arrays["middle_refitted_r2"], middle, kl)
         note += f"; {_blocks(found.arrays['middle'])}: {middle['free']:,.2f}, refitted {middle['refitted']:,.2f}"
     evidence = {"baseline": _clean(found), "runs": runs}
-    return Remarks(doubts=doubts, caveats=caveats, note=f"{note}{_left_out(found)}", evidence=evidence)
+    return Remarks(doubts=doubts, caveats=caveats, note=f"{note}{_left_out(found, _RUN)}", evidence=evidence)
 
 
-def _run_evidence(found: Runs, blocks: Array, r2: Array, after: dict[str, float]) -> dict[str, object]:
+def _run_evidence(found: Runs, blocks: Array, r2: Array, after: dict[str, float], kl: dict[str, float]) -> dict[str, object]:
     base = np.log(_clean(found))
     return {
+        "kl": {_NAMES[name]: kl[name] for name in MIDDLE},
         "blocks": [int(b) for b in blocks],
         "perplexity": {_NAMES[name]: float(after[name]) for name in MIDDLE},
         "cost": {_NAMES[name]: float(np.log(after[name]) - base) for name in MIDDLE},
@@ -103,7 +110,9 @@ def of_shift_excess(lab: Laboratory, rung: str) -> Remarks:
     alone = [found.cost(nll) for nll in found.arrays["alone"]]
     note = f"{_blocks(found.arrays['run'])}: {free:.3f} nats on the stream that they shift, {forced:.3f} at true inputs"
     evidence = {"free": free, "forced": forced, "alone": alone, "blocks": [int(b) for b in found.arrays["run"]]}
-    return Remarks(doubts=doubts, caveats=caveats, note=f"{note}{_left_out(found)}", absent=_FREE.format(cost=forced), evidence=evidence)
+    return Remarks(
+        doubts=doubts, caveats=caveats, note=f"{note}{_left_out(found, _RUN)}", absent=_FREE.format(cost=forced), evidence=evidence
+    )
 
 
 def of_compounding(lab: Laboratory, rung: str) -> Remarks:
@@ -121,6 +130,7 @@ def of_shift(lab: Laboratory, rung: str) -> Remarks:
     """Say what R² was and became, block by block that is replaced before; the same of a block after mid."""
     found, width = lab.shift(rung), lab.facts.width
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), width)
+    caveats += _edges(found.number("edges"))
     targets = [int(b) for b in found.arrays["targets"]]
     curves: dict[str, dict[str, Any]] = {}
     for i, target in enumerate(targets):
@@ -145,11 +155,14 @@ def late_is_cheap(lab: Laboratory, rung: str) -> Figure:
     return lab.each(rung).cheapness.map(spearman_with_depth)
 
 
-def of_each(lab: Laboratory, rung: str) -> Remarks:
-    """Say which blocks cost least and most, and hand over the curve over depth."""
+def of_each(lab: Laboratory, rung: str, ordered: bool = False) -> Remarks:
+    """Say which blocks cost least and most, and hand over the curve over depth; ``ordered``: the figure ranks the blocks by R²."""
     found, width = lab.each(rung), lab.facts.width
     a, cost, linearity = found.arrays, found.cost, lab.linearity(rung)
     doubts, caveats = of_sample(lab, rung, float(linearity.arrays["fitted"].min()), width)
+    caveats += _edges(np.nansum(linearity.arrays["edge"]))
+    if ordered and RUNGS[rung].judged and (caveat := order_caveat(linearity)):
+        caveats.append(caveat)
     clean = float(np.exp(a["clean"].mean()))
     added = np.exp(a["nll"].mean(1)) - clean
     least, most = int(np.argmin(cost)), int(np.argmax(cost))
@@ -165,7 +178,7 @@ def of_each(lab: Laboratory, rung: str) -> Remarks:
         "active": [float(value) for value in active / own],
         **_controls(found),
     }
-    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=f"{note}; {_GIVEN}", evidence=evidence)
+    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
 
 
 def transfer(lab: Laboratory, rung: str) -> Figure:
@@ -185,8 +198,12 @@ def of_transfer(lab: Laboratory, rung: str) -> Remarks:
     ]
     told[0] += " (its own)"
     note = f"maps fitted to {'; '.join(told)}"
-    evidence = {"sources": list(found.sources), "r2": found.r2, "added": found.added, "least": found.least[1]}
-    return Remarks(note=f"{note}; {_GIVEN}", evidence=evidence)
+    kl = [float(value) for value in found.scores.arrays["kl"].mean(1)]
+    evidence = {"sources": list(found.sources), "r2": found.r2, "added": found.added, "kl": kl, "least": found.least[1]}
+    caveats = of_sample(lab, rung, np.inf, lab.facts.width)[1]
+    if left_out := found.scores.number("left_out"):
+        note += f"; {left_out:.2%} of tokens left out as atypical"
+    return Remarks(caveats=tuple(caveats), note=f"{note}; the interval takes the maps as given", evidence=evidence)
 
 
 def _controls(found: Each) -> dict[str, list[float] | int]:
@@ -202,7 +219,12 @@ def _controls(found: Each) -> dict[str, list[float] | int]:
 
 def _of_sample(lab: Laboratory, rung: str, found: Runs) -> tuple[tuple[str, ...], tuple[str, ...]]:
     doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
-    return tuple(doubts), tuple(caveats)
+    return tuple(doubts), (*caveats, *_edges(found.number("edges")))
+
+
+def _edges(count: float) -> list[str]:
+    """Say of how many maps λ stands at an end of its grid, where there are some."""
+    return [f"λ of {count:.0f} of the maps stands at an end of the cross-validation's grid"] if count else []
 
 
 def _perplexities(found: Runs) -> dict[str, float]:
@@ -237,6 +259,6 @@ def _signed(value: float, plus: str = "") -> str:
     return f"{value:{plus},.2f}".replace("-", "−")
 
 
-def _left_out(found: Runs) -> str:
-    share = found.number("left_out")
+def _left_out(found: Runs, which: int) -> str:
+    share = found.arrays["left_out"][which]
     return f"; {share:.2%} of positions left as they were" if share else ""

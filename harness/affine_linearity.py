@@ -40,6 +40,7 @@ class AffineLinearity:
         self._fitted, self._scored = Moments(self._protocol.groups, d, d, self._device), Moments(1, d, d, self._device)
         self._error, self._energy = np.zeros(self._evaluation), np.zeros(self._evaluation)
         self._tokens = 0
+        self._refits: list[affine.AffineMap] = []
 
     def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
         """Accumulate the typical tokens of a batch; evaluation windows are also scored one by one. Other splits pass by."""
@@ -70,14 +71,9 @@ class AffineLinearity:
                 self.half = affine.fit(half, self._choose(every_second)[0] * affine.scale(half))
 
     def end_block(self, block: int) -> None:
-        """Refit without each group (λ frozen), score, and drop the moments."""
-        scored, total = self._scored.total(), self._fitted.total()
-
-        def refit(group: int) -> float:
-            with names_the_block(block):
-                return _r2(affine.fit(total - self._fitted.group(group), self._lam), scored)
-
-        fit = np.array(in_parallel(refit, range(self._fitted.groups), self._device))
+        """Score, the refits too, and drop the moments."""
+        scored = self._scored.total()
+        fit = np.array([_r2(each, scored) for each in self.refits["strict"]])
         single = {
             "value": share(self._error.sum(), self._energy.sum()),
             "half": _r2(self.half, scored),
@@ -101,6 +97,19 @@ class AffineLinearity:
     def maps(self) -> dict[str, affine.AffineMap]:
         """The map of the block at which the sweep stands, by rung: from the end of its calibration windows to the block's end."""
         return {"strict": self._map}
+
+    @property
+    def refits(self) -> dict[str, list[affine.AffineMap]]:
+        """The maps refitted without each group, λ frozen, by rung, of that block; once a block."""
+        if not self._refits:
+            total, block = self._fitted.total(), len(self.blocks)
+
+            def refit(group: int) -> affine.AffineMap:
+                with names_the_block(block):
+                    return affine.fit(total - self._fitted.group(group), self._lam)
+
+            self._refits = in_parallel(refit, range(self._fitted.groups), self._device)
+        return {"strict": self._refits}
 
     @property
     def mean(self) -> Tensor:

@@ -19,6 +19,11 @@ from harness.errors import SubjectError
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
 
+# What configurations call the number of experts, and of those that a token is sent to.
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_top_k", "moe_topk", "moe_k")
+
+
 class _SeenEnoughError(Exception):
     """Stops a forward pass once everything asked of it has been seen."""
 
@@ -80,19 +85,23 @@ class Anatomy:
             raise SubjectError(f"block {block}: no MLP found beside the attention")
         return found
 
-    def parameters(self, block: int) -> tuple[int, int]:
-        """Return the parameters of a block: all, and those that one token uses (of routed experts, as many as it is sent to)."""
+    def parameters(self, block: int) -> tuple[int, float]:
+        """Return the parameters of a block: all, and those that one token uses (of routed experts, as many as it is sent to).
+
+        NaN for the latter where the configuration names experts and it cannot be told which parameters are theirs, or how many are used.
+        """
         config = self.model.config.get_text_config()  # type: ignore[union-attr, operator]
-        chosen = getattr(config, "num_experts_per_tok", None)
-        counts = (getattr(config, name, None) for name in ("num_local_experts", "num_experts", "n_routed_experts"))
-        experts = next((count for count in counts if count), None)
+        chosen, experts = (next((n for name in names if (n := getattr(config, name, None))), None) for names in (_CHOSEN, _EXPERTS))
         total = routed = 0
         for name, parameter in self.blocks[block].named_parameters():
             total += parameter.numel()
-            routed += parameter.numel() * ("experts" in name.split("."))
-        if not (chosen and experts and routed):
-            return total, total
-        return total, total - routed + routed * chosen // experts
+            stacked = parameter.ndim > 2 and parameter.shape[0] == experts
+            among_experts = "experts" in name.split(".") and "router" not in name.split(".")
+            routed += parameter.numel() * (among_experts or stacked)
+        if not experts and not routed:
+            return total, float(total)
+        # Without routed experts where the configuration names some, a block may be one of the first, dense ones, or of an unknown make.
+        return total, float(total - routed + routed * chosen // experts) if chosen and experts and routed else float("nan")
 
     @torch.inference_mode()
     def enter(self, ids: Tensor) -> tuple[Tensor, list[Call]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fixtures.corpus import Corpus, Splits
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class Bench:
     """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time.
 
-    ``maps``: the folder in which the maps of replaced blocks are kept, None for nowhere.
+    ``wanted``: what the run asks of each model on each text. ``corpora``: all texts of the run. ``maps``: the folder in which the maps of
+    replaced blocks are kept, None for nowhere.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Bench:
         announce: Announce,
         say: Callable[[str], None] = lambda line: None,
         long: bool = False,
-        wanted: tuple[Measurement, ...] = (),
+        wanted: Mapping[tuple[str, str], tuple[Measurement, ...]] = MappingProxyType({}),
         corpora: tuple[Corpus, ...] = (),
         maps: Path | None = None,
     ) -> None:

@@ -27,27 +27,37 @@ GROUP = 128
 
 @torch.inference_mode()
 def branch(
-    anatomy: Anatomy, clean: Tensor, block: int, ids: Ids, variants: Sequence[Variant], windows: Sequence[int] | None = None
+    anatomy: Anatomy,
+    clean: Tensor,
+    block: int,
+    ids: Ids,
+    variants: Sequence[Variant],
+    windows: Sequence[int] | None = None,
+    one_each: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run variants from the output of a block; yield (index of the first variant, final streams) for groups of variants, in order.
 
     ``clean (windows, tokens, d)``: h_{block+1} of the clean run on ``ids (windows, tokens)``, for ``block`` −1 the embeddings; no
     intervention may start before it. Blocks that an intervention replaces are not run for its variant. ``windows``: which of them are run,
-    all when None. Final streams are ``(variants, windows, tokens, d)``. Raises ValueError for an intervention that starts before the stream
-    or inside a run of replaced blocks, MeasurementError for a stream that stops being finite.
+    all when None; with ``one_each`` the i-th variant on the i-th of them alone. Final streams are ``(variants, windows, tokens, d)``.
+
+    Raises ValueError for an intervention that starts before the stream or inside a run of replaced blocks, MeasurementError for a stream
+    that stops being finite.
     """
     chosen = list(range(len(clean))) if windows is None else list(windows)
     if not chosen:
         raise ValueError("no windows to run")
     for variant in variants:
         _check(variant, block, len(anatomy.blocks))
-    together = max(1, GROUP // len(chosen))
+    if one_each and len(chosen) != len(variants):
+        raise ValueError(f"{len(chosen)} windows for {len(variants)} variants of one window each")
+    together = GROUP if one_each else max(1, GROUP // len(chosen))
     for first in range(0, len(variants), together):
         group = variants[first : first + together]
-        rows = [(v, w) for v in range(len(group)) for w in chosen]
+        rows = [(v, w) for v in range(len(group)) for w in (chosen[first + v :][:1] if one_each else chosen)]
         done = [_run(anatomy, clean, block, ids, group, rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
         final = torch.cat(done)
-        yield first, final.reshape(len(group), len(chosen), *final.shape[1:])
+        yield first, final.reshape(len(group), -1, *final.shape[1:])
 
 
 @torch.inference_mode()

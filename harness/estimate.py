@@ -18,6 +18,7 @@ from harness.measurement import (
     ABLATION,
     AFFINE,
     EACH,
+    LAST_MAP,
     PAPER,
     PROJECTION,
     RANK,
@@ -27,6 +28,7 @@ from harness.measurement import (
     SPECTRA,
     STRICT,
     SUBSPACES,
+    TRANSFER,
     Measurement,
 )
 from harness.protocol import Protocol
@@ -109,8 +111,10 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
     elif measurement in EACH:
         cost.linearity(measurement.layout == PAPER, counts[CALIBRATION], counts[EVALUATION])
         cost.replacing_each(len(measurement.rungs), measurement.layout == STRICT)
-    elif measurement in (*RUNS, *SHIFT):
-        cost.replacing(measurement in SHIFT, len(measurement.rungs), measurement.layout == STRICT, counts)
+    elif measurement in TRANSFER:
+        cost.transferring(counts, measurement.layout == STRICT)
+    elif measurement in (*RUNS, *SHIFT, *LAST_MAP):
+        cost.replacing(measurement, counts)
     elif measurement is SPECTRA:
         cost.solve(eigen=0.8 * model.n_blocks)
     elif measurement in SUBSPACES:
@@ -175,19 +179,26 @@ class _Counter:
         """Run a map in the place of every block, half of the blocks above it on average; on ``strict`` three controls on some windows."""
         p, b = self._protocol, self._model.n_blocks
         variants = rungs + 3 * strict / p.replacement.refit_stride
-        self.forward(b * variants * p.evaluation_windows, 0.5)
+        self.forward(b * (variants * p.evaluation_windows + rungs * p.groups), 0.5)
         self.hold(2 * p.evaluation_windows * p.window / self._d)
 
-    def replacing(self, shifts: bool, rungs: int, strict: bool, counts: dict[str, int]) -> None:
+    def transferring(self, counts: dict[str, int], strict: bool) -> None:
+        """Run the text once, and the maps of two texts in the last block's place."""
+        p, texts = self._protocol, 2
+        self.forward(counts[EVALUATION] + strict * p.evaluation_windows, 1.0, head=False)
+        self.forward((1 + texts) * p.evaluation_windows, 0.0)
+
+    def replacing(self, measurement: Measurement, counts: dict[str, int]) -> None:
         """Maps of some blocks, refitted for those that are judged; the blocks that they shift, or what lies above."""
-        p, r, b = self._protocol, self._protocol.replacement, self._model.n_blocks
-        blocks, judged, windows = len(r.fitted(b)), len(r.judged(b)), p.evaluation_windows
+        p, r, b, rungs = self._protocol, self._protocol.replacement, self._model.n_blocks, len(measurement.rungs)
+        strict, alone = measurement.layout == STRICT, measurement in LAST_MAP
+        blocks, judged, windows = (1, 1, 0) if alone else (len(r.fitted(b)), len(r.judged(b)), p.evaluation_windows)
         fits, kinds = blocks + p.groups * judged, 1 if strict else 2
         self.products(kinds * blocks * 3 * 2 * self._d**2 * counts[CALIBRATION] * p.window)
         self.solve(kinds * (fits if not strict else 2 * p.folds * blocks), kinds * fits * 3)
-        if shifts:
+        if measurement in SHIFT:
             self.forward(rungs * (p.groups + 3 * r.run) * counts[EVALUATION], 1 / b, head=False)
-        else:
+        elif not alone:
             self.forward(rungs * (14 + r.run + 3 * p.groups / r.refit_stride) * windows, 1 / b)
             self.forward(rungs * 2 * r.run * counts[CALIBRATION], 1 / b, head=False)
             self.forward(rungs * 5 * windows, 0.5 * bool(r.mid_run(b)), head=False)

@@ -66,6 +66,7 @@ class Fitted:
 
     ``refits``: without each group of calibration windows, λ and k as for the whole; ``ranks``: the k that would be chosen anew there.
     ``half``: on every second group, λ chosen anew. ``mean``: of Δ ``(d)``. ``count``: tokens fitted to.
+    ``edge``: whether λ stands at an end of the cross-validation's grid.
     """
 
     whole: LinearMap
@@ -74,6 +75,7 @@ class Fitted:
     half: LinearMap | None
     mean: Tensor
     count: int
+    edge: bool = False
 
 
 def by_rank(moments: Moments, protocol: Protocol, device: torch.device, refits: bool = True) -> Fitted:
@@ -85,7 +87,7 @@ def by_rank(moments: Moments, protocol: Protocol, device: torch.device, refits: 
     def refit(group: int) -> tuple[LinearMap, int]:
         rest = total - moments.group(group)
         values, vectors = ridge.output_directions(rest)
-        return ridge.fit(rest, vectors[:, : whole.rank], lam), ridge.rank_for(values, protocol.energy)
+        return ridge.fit(rest, vectors[:, : whole.rank].clone(), lam), ridge.rank_for(values, protocol.energy)
 
     found = in_parallel(refit, range(moments.groups) if refits else (), device)
     return Fitted(whole, [m for m, _ in found], [k for _, k in found], None, total.y / total.n, total.n)
@@ -95,18 +97,19 @@ def affinely(moments: Moments, protocol: Protocol, device: torch.device, refits:
     """Fit the affine map of full rank with cross-validated λ, its refits, and the one on every second group."""
     total, everything = moments.total(), list(range(moments.groups))
 
-    def fit(groups: list[int], sums: Sums) -> tuple[affine.AffineMap, float]:
-        lam = affine.choose_penalty(moments, groups, protocol, device).value * affine.scale(sums)
-        return affine.fit(sums, lam), lam
+    def fit(groups: list[int], sums: Sums) -> tuple[affine.AffineMap, float, bool]:
+        penalty = affine.choose_penalty(moments, groups, protocol, device)
+        lam = penalty.value * affine.scale(sums)
+        return affine.fit(sums, lam), lam, penalty.edge
 
-    whole, lam = fit(everything, total)
+    whole, lam, edge = fit(everything, total)
 
     def refit(group: int) -> LinearMap:
         return affine.fit(total - moments.group(group), lam)
 
     found: list[LinearMap] = in_parallel(refit, everything if refits else (), device)
     half = fit(everything[::2], moments.total(everything[::2]))[0] if refits else None
-    return Fitted(whole, found, [whole.rank] * len(found), half, whole.mean_y, total.n)
+    return Fitted(whole, found, [whole.rank] * len(found), half, whole.mean_y, total.n, edge)
 
 
 def sums_of_squares(fitted: LinearMap, x: Tensor, y: Tensor, marked: Tensor | None) -> tuple[Tensor, Tensor]:

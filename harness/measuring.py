@@ -112,7 +112,7 @@ class Measuring:
 
     def _bring(self, measurement: Measurement) -> None:
         """Where another measurement that is wanted too brings this one along, make that one. When it fails, this one is made alone."""
-        for other in self._bench.wanted:
+        for other in self._wanted:
             if other.brings is measurement and not {other.name, measurement.name} & {*self._found, *self._failed}:
                 if self.is_stored(measurement) or self.is_stored(other) or not self._may(other):
                     continue
@@ -120,6 +120,11 @@ class Measuring:
                     self._found[other.name] = self._measure(other)
                 except Exception as error:
                     self._failed[other.name] = again(error)
+
+    @property
+    def _wanted(self) -> tuple[Measurement, ...]:
+        """What the run asks of this model on this text."""
+        return self._bench.wanted.get((self.model.name, self.corpus.name), ())
 
     def _may(self, measurement: Measurement) -> bool:
         """Whether a measurement may be made here: what takes very long on a CPU is to be asked for."""
@@ -187,7 +192,7 @@ class Measuring:
         held = self._bench.streams(self.model, self.corpus)
         kept = held.get(layout)
         if kept is None or (asked and kept.spectra is None):
-            wanted = asked or (layout == m.PAPER and not self.is_stored(m.SPECTRA))
+            wanted = asked or (layout == m.PAPER and m.SPECTRA in self._wanted and not self.is_stored(m.SPECTRA))
             visitor = SpectraVisitor(subject.anatomy.width, self.protocol.typical_factor, subject.device) if wanted else None
             progress = self._bench.announce(f"streams, {layout} windows")
             kept = keep(subject.anatomy, self.windows(layout), self.protocol, visitor, subject.device, progress)
@@ -225,7 +230,8 @@ class Measuring:
         """Everything the figures depend on."""
         needed = {split: ids[split] for split in measurement.needs()}
         maps = {"maps": self._fitted_to(measurement)} if measurement in m.TRANSFER else {}
-        return {"measurement": measurement.name, "version": measurement.version, **self.conditions(needed), **maps}
+        with_it = {"brings": [measurement.brings.name, measurement.brings.version]} if measurement.brings else {}
+        return {"measurement": measurement.name, "version": measurement.version, **with_it, **self.conditions(needed), **maps}
 
     def conditions(self, tokens: Windows) -> dict[str, Any]:
         """Everything that figures of these windows depend on, but for what is measured."""

@@ -50,6 +50,7 @@ class RankLinearity:
         self._scored_typical = Moments(1, d, d, self._device)
         self._scored_atypical: list[tuple[Tensor, Tensor]] = []
         self._fits: dict[str, _Fit] = {}
+        self._refits: dict[str, list[ridge.RankMap]] = {}
 
     def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
         """Accumulate a batch; evaluation windows are also scored one by one with the maps fitted just before."""
@@ -80,24 +81,45 @@ class RankLinearity:
                 self._fits[name] = _Fit(total, self._protocol, self._evaluation)
 
     def end_block(self, block: int) -> None:
-        """Refit without each group (λ and k frozen), score everything, and drop the moments."""
+        """Score everything, the refits too, and drop the moments."""
         scored = {"typical": self._scored_typical.total()}
         scored["all"] = scored["typical"] + _rows(self._scored_atypical)
         tokens = scored["all"].n
         found = {}
         for name, fit in self._fits.items():
+            refits = self._refitted(name)
 
-            def refit(group: int, name: str = name, fit: _Fit = fit) -> tuple[float, float]:
-                part = self._typical.group(group)
-                with names_the_block(block):
-                    rest = fit.total - (part if name == "typical" else part + self._rest[group])
-                    return fit.refit(rest, scored[name], in_sample=name == "all")
+            def score(group: int, name: str = name, refits: list[ridge.RankMap] = refits) -> tuple[float, float]:
+                rest, other = self._without(name, group), refits[group]
+                inside = share(other.squared_error(rest), rest.energy) if name == "all" else np.nan
+                return inside, share(other.squared_error(scored[name]), scored[name].energy)
 
-            inside, outside = zip(*in_parallel(refit, range(self._typical.groups), self._device), strict=True)
+            inside, outside = zip(*in_parallel(score, range(self._typical.groups), self._device), strict=True)
             found[name] = fit.result(np.array(inside), np.array(outside), 1 - scored[name].n / tokens)
         paper, held_out = found["all"]
         self.blocks.append({"paper": paper, "held-out": held_out, "typical": found["typical"][1]})
         self._reset()
+
+    def _without(self, name: str, group: int) -> Sums:
+        part = self._typical.group(group)
+        return self._fits[name].total - (part if name == "typical" else part + self._rest[group])
+
+    def _refitted(self, name: str) -> list[ridge.RankMap]:
+        """Refit without each group, λ and k frozen; once a block."""
+        if name not in self._refits:
+            fit, block = self._fits[name], len(self.blocks)
+
+            def refit(group: int) -> ridge.RankMap:
+                with names_the_block(block):
+                    return fit.refit(self._without(name, group))
+
+            self._refits[name] = in_parallel(refit, range(self._typical.groups), self._device)
+        return self._refits[name]
+
+    @property
+    def refits(self) -> dict[str, list[ridge.RankMap]]:
+        """The maps refitted without each group, by rung, of the block at which the sweep stands."""
+        return {"paper": self._refitted("all"), "typical": self._refitted("typical")}
 
     @property
     def maps(self) -> dict[str, ridge.RankMap]:
@@ -143,11 +165,9 @@ class _Fit:
         windows = slice(first, first + len(x))
         self._error[windows], self._energy[windows] = error.sum(1).cpu(), energy.sum(1).cpu()
 
-    def refit(self, rest: Sums, scored: Sums, in_sample: bool) -> tuple[float, float]:
-        """Fit to ``rest`` with k and λ frozen; R² on those rows, when it is asked for, and on the evaluation rows."""
-        other = ridge.fit(rest, ridge.output_basis(rest, rank=self.map.rank), self._lam)
-        inside = share(other.squared_error(rest), rest.energy) if in_sample else np.nan
-        return inside, share(other.squared_error(scored), scored.energy)
+    def refit(self, rest: Sums) -> ridge.RankMap:
+        """Fit to ``rest`` with k and λ frozen."""
+        return ridge.fit(rest, ridge.output_basis(rest, rank=self.map.rank), self._lam)
 
     def result(self, inside: Array, outside: Array, left_out: float) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures in sample and on evaluation text."""

@@ -18,7 +18,7 @@ from harness.maps import LinearMap, sums_of_squares
 from harness.measurement import INTERVENTION, Work
 from harness.solving import names_the_block
 from harness.streams import Streams, grouped
-from harness.sweep import moment_device
+from harness.sweep import BATCH, moment_device
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def refit_one_after_another(work: Work, streams: Streams, run: list[int], rung: 
             moments = grouped(shifted[CALIBRATION], after[CALIBRATION], marked[CALIBRATION], work.protocol.groups, difference=True)
             one = fitted(moments, rung, work.protocol).whole
         found.append(one)
-        x, y = (h[INTERVENTION].to(moment_device(work.subject.device)).double() for h in (shifted, after))
-        error, energy = sums_of_squares(one, x, y - x, marked[INTERVENTION])
+        error, energy = scored(one, shifted[INTERVENTION], after[INTERVENTION], marked[INTERVENTION])
         r2.append(share(float(error.sum()), float(energy.sum())))
         shifted = {split: advanced(h, one, marked[split], streams.at[block][split]) for split, h in shifted.items()}
     return Refitted(found, r2)
@@ -50,6 +49,21 @@ def refit_one_after_another(work: Work, streams: Streams, run: list[int], rung: 
 
 def advanced(stream: Tensor, each: LinearMap, marked: Tensor | None, clean: Tensor) -> Tensor:
     """Return h + m(h) at the marked tokens and the clean next stream elsewhere, in the stream's own type."""
-    x = stream.to(moment_device(stream.device)).double()
-    after = (x + each(x)).to(stream.dtype).to(stream.device)
-    return after if marked is None else torch.where(marked[..., None], after, clean)
+    after = torch.empty_like(stream)
+    for start in range(0, len(stream), BATCH):  # Some windows at a time are widened to float64.
+        rows = slice(start, start + BATCH)
+        x = stream[rows].to(moment_device(stream.device)).double()
+        moved = (x + each(x)).to(stream.dtype).to(stream.device)
+        after[rows] = moved if marked is None else torch.where(marked[rows][..., None], moved, clean[rows])
+    return after
+
+
+def scored(each: LinearMap, x: Tensor, after: Tensor, marked: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sums of squares of a map against what a block adds, after − x, by window (:func:`harness.maps.sums_of_squares`)."""
+    device, parts = moment_device(x.device), []
+    for start in range(0, len(x), BATCH):
+        rows = slice(start, start + BATCH)
+        before, behind = (stream[rows].to(device).double() for stream in (x, after))
+        parts.append(sums_of_squares(each, before, behind - before, None if marked is None else marked[rows]))
+    error, energy = (torch.cat(part) for part in zip(*parts, strict=True))
+    return error, energy

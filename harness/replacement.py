@@ -25,15 +25,17 @@ class Runs(Findings):
     """Negative log-likelihoods and KL from the clean run, in nats per position, by evaluation window.
 
     - ``clean (W)``; ``nll``, ``kl (9, W)`` for :data:`VARIANTS`; ``middle_nll``, ``middle_kl (m, W)`` for :data:`MIDDLE`, m = 0 without one
-    - ``alone (r, W)``: each block of the run replaced by its map and no other
+    - ``alone (r, W)``: each block of the run replaced by its map and no other, at the positions at which the run is replaced
     - ``last_refit``, ``free_refit``, ``forced_refit (G, R)``: negative log-likelihoods with maps fitted without each group, on
       ``refit_windows (R)``
     - ``half (H, 3, W)``: the same with maps fitted to half the calibration windows
     - ``run (r)``, ``middle (m')``: the blocks; ``ranks (r)``: k of their maps
     - ``refitted_r2 (r)``, ``middle_refitted_r2 (m')``: held-out R² of maps refitted one after another, on the stream that the maps before
       have shifted
-    - ``parameters (2)``: of the last block, all and active; ``map_parameters``, with ``map_parameters_fit (G)`` for the rank chosen anew
-      without each group; ``other_parameters``: of the other kind of map
+    - ``parameters (2)``: of the last block, all and active (NaN where that is not known); ``map_parameters``, with
+      ``map_parameters_fit (G)`` for the rank chosen anew without each group; ``other_parameters``: of the other kind of map
+    - ``left_out (3)``: share of positions left as they are by the replacement of the last block, of the run, and of the one after mid
+    - ``edges``: blocks of the run whose λ stands at an end of the cross-validation's grid
     """
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
@@ -56,7 +58,8 @@ class Runs(Findings):
         "map_parameters_fit": ("G",),
         "other_parameters": (),
         "fitted": (),
-        "left_out": (),
+        "left_out": (3,),
+        "edges": (),
     }
 
     @property
@@ -124,6 +127,7 @@ class Shift(Findings):
     - ``error``, ``energy (t, j, scored)``: on the input that the maps of the 1 … j blocks before have shifted, against the true block
     - ``moved (t, j)``: mean ‖h̃ − h‖² over the variance of h at the scored tokens
     - ``fit (2, G)``: R² of the last block, clean and after j = 5, with maps fitted without each group; ``half (2)``: to half the windows
+    - ``edges``: of these six maps, those whose λ stands at an end of the cross-validation's grid
     """
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
@@ -137,6 +141,7 @@ class Shift(Findings):
         "half": (2,),
         "fitted": (),
         "left_out": (),
+        "edges": (),
     }
 
     def clean(self, target: int = 0) -> float:
@@ -163,9 +168,11 @@ class Shift(Findings):
 class Each(Findings):
     """The cost of replacing every single block, in nats per position, by evaluation window.
 
-    ``clean (W)``; ``nll``, ``kl (B, W)``: by its map. On ``strict`` also, on ``some (R)`` windows, ``half``, ``skipped``, ``mean (b, R)``
-    with b = B: by a map fitted to half the calibration windows, by nothing, by its mean output; b = 0 elsewhere. ``parameters (B, 3)``: of
-    the block, all and active, and of its map.
+    - ``clean (W)``; ``nll``, ``kl (B, W)``: by its map
+    - ``refit (B, G)``: by maps fitted without each group, each on one window, ``refit_window (G)``
+    - ``half``, ``skipped``, ``mean (b, R)``, on ``some (R)`` windows of ``strict``, where b = B: by a map fitted to half the calibration
+      windows, by nothing, by its mean output; b = 0 elsewhere
+    - ``parameters (B, 3)``: of the block, all and active (NaN where that is not known), and of its map
     """
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
@@ -174,6 +181,8 @@ class Each(Findings):
         "kl": ("B", "W"),
         **dict.fromkeys(("half", "skipped", "mean"), ("b", "R")),
         "some": ("R",),
+        "refit": ("B", "G"),
+        "refit_window": ("G",),
         "parameters": ("B", 3),
     }
 
@@ -185,25 +194,34 @@ class Each(Findings):
 
     @property
     def cheapness(self) -> Figure:
-        """−ΔPPL of every block's replacement; scored on single windows, with the maps taken as given.
+        """−ΔPPL of every block's replacement.
 
-        Its half is what maps fitted to half the calibration windows change, on some windows.
+        What a refit changes on one window, and a map fitted to half the calibration windows on some, is added to the cost on all. What a
+        refit changes differs from window to window, so that the interval is on the wide side.
         """
         a = self.arrays
         base = np.exp(a["clean"].mean())
         value = base - np.exp(a["nll"].mean(1))
         score = np.exp(without_each(a["clean"]))[:, None] - np.exp(without_each(a["nll"])).T
+        one = a["refit_window"].astype(int)
+        fit = base - np.exp(a["nll"].mean(1) + (a["refit"] - a["nll"][:, one]).T)
         half = None
         if len(a["half"]):
             some = a["some"].astype(int)
             change = (a["half"] - a["nll"][:, some]).mean(1)
             half = base - np.exp(a["nll"].mean(1) + change)
-        return Figure(value, None, score, half)
+        return Figure(value, fit, score, half)
 
 
 def rank_agreement(r2: Figure, cheapness: Figure, same_windows: bool) -> Figure:
-    """Spearman's ρ over blocks of R² with cheapness. ``same_windows``: both are scored on the same windows, which are left out together."""
+    """Spearman's ρ over blocks of R² with cheapness; a group of calibration windows leaves the fits of both.
+
+    ``same_windows``: both are scored on the same windows, which are left out together; else on two choices of windows of one text, taken
+    as independent though they overlap in part.
+    """
     first, second = np.asarray(r2.value), np.asarray(cheapness.value)
+    assert r2.fit is not None
+    assert cheapness.fit is not None
     assert cheapness.score is not None
     pairs = (
         list(zip(r2.score, cheapness.score, strict=True))
@@ -211,6 +229,6 @@ def rank_agreement(r2: Figure, cheapness: Figure, same_windows: bool) -> Figure:
         else [(first, c) for c in cheapness.score]
     )
     apart = None if same_windows or r2.score is None else np.array([spearman(rest, second) for rest in r2.score])
-    fit = None if r2.fit is None else np.array([spearman(rest, second) for rest in r2.fit])
+    fit = np.array([spearman(rest, cheap) for rest, cheap in zip(r2.fit, cheapness.fit, strict=True)])
     half = None if r2.half is None or cheapness.half is None else spearman(np.asarray(r2.half), np.asarray(cheapness.half))
     return Figure(spearman(first, second), fit, np.array([spearman(a, b) for a, b in pairs]), half, None, apart)

@@ -6,7 +6,7 @@ each variant. The fits are those of :mod:`harness.rank_linearity` and :mod:`harn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -48,8 +48,10 @@ class EachReplaced:
         self._language = Language(work.anatomy, clean, self._ids)
         self._before, self._after = torch.empty_like(clean), torch.empty_like(clean)
         self._marked = torch.empty(clean.shape[:2], dtype=torch.bool, device=clean.device)
-        self._kinds = [f"{rung}/{kind}" for rung in work.rungs for kind in ("nll", "kl")]
-        self._kinds += ["strict/half", "strict/skipped", "strict/mean"] * work.strict
+        self._one = [g % len(self._ids) for g in range(work.protocol.groups)]
+        self._kinds = {f"{rung}/{kind}": len(self._ids) for rung in work.rungs for kind in ("nll", "kl")}
+        self._kinds |= {f"{rung}/refit": len(self._one) for rung in work.rungs}
+        self._kinds |= dict.fromkeys(["strict/half", "strict/skipped", "strict/mean"] if work.strict else [], len(self._some))
         self._found: dict[str, list[Array]] = {name: [] for name in (*self._kinds, "parameters")}
         self._waiting: dict[bool, list[tuple[str, Tensor]]] = {True: [], False: []}  # whether of all windows
 
@@ -65,8 +67,10 @@ class EachReplaced:
 
     def end_block(self, block: int) -> None:
         """Run every variant of this block to the end."""
-        maps = self._fits.maps
+        maps, refits = self._fits.maps, self._fits.refits
         self._branch(block, True, [f"{rung}/nll" for rung in self._work.rungs], [maps[rung] for rung in self._work.rungs])
+        for rung in self._work.rungs:
+            self._run_refits(block, rung, refits[rung])
         if isinstance(self._fits, AffineLinearity):
             mean = self._fits.mean
             names = ["strict/half", "strict/skipped", "strict/mean"]
@@ -76,25 +80,36 @@ class EachReplaced:
         if block == self._work.blocks - 1:
             self._flush()
 
-    def _branch(self, block: int, whole: bool, names: list[str], maps: list[LinearMap]) -> None:
+    def _variant(self, block: int, rung: str, each: LinearMap) -> Variant:
+        positions, kept = (None, None) if rung == "paper" else (self._marked, self._after)
+        return (Replaced(block, positions, (each,), kept),)
+
+    def _branch(self, block: int, whole: bool, names: list[str], maps: Sequence[LinearMap]) -> None:
         """Run the variants of a block, and read their logits when there are enough: the clean ones are then computed once for all."""
-        variants: list[Variant] = []
-        for name, each in zip(names, maps, strict=True):
-            everywhere = name.startswith("paper")
-            positions, kept = (None, None) if everywhere else (self._marked, self._after)
-            variants.append((Replaced(block, positions, (each,), kept),))
+        variants = [self._variant(block, name.split("/")[0], each) for name, each in zip(names, maps, strict=True)]
         windows = None if whole else self._some
         for first, final in branch(self._work.anatomy, self._before, block - 1, self._ids, variants, windows):
             self._waiting[whole] += [(names[first + i], stream) for i, stream in enumerate(final)]
         if len(self._waiting[whole]) * len(self._ids if whole else self._some) >= GROUP:
             self._flush(whole)
 
+    def _run_refits(self, block: int, rung: str, refits: Sequence[LinearMap]) -> None:
+        """Run each map fitted without a group of calibration windows on one evaluation window."""
+        variants, nll = [self._variant(block, rung, each) for each in refits], list[Array]()
+        for first, final in branch(self._work.anatomy, self._before, block - 1, self._ids, variants, self._one, one_each=True):
+            nll.append(self._language.nll_nats(final[:, 0][None], self._one[first : first + len(final)])[0])
+        self._found[f"{rung}/refit"].append(np.concatenate(nll))
+
     def _flush(self, *which: bool) -> None:
         for whole in which or (True, False):
             waiting, self._waiting[whole] = self._waiting[whole], []
             if not waiting:
                 continue
-            nll, kl = self._language.costs_nats(torch.stack([stream for _, stream in waiting]), None if whole else self._some)
+            finals = torch.stack([stream for _, stream in waiting])
+            if whole:
+                nll, kl = self._language.costs_nats(finals)
+            else:
+                nll = self._language.nll_nats(finals, self._some)
             for i, (name, _) in enumerate(waiting):
                 self._found[name].append(nll[i])
                 if whole:
@@ -107,13 +122,11 @@ class EachReplaced:
 
     def restore(self, state: Mapping[str, Array], blocks: int) -> None:
         """Take up what a checkpoint held of so many blocks; ValueError when it is not that."""
-        whole, some = (blocks, len(self._ids)), (blocks, len(self._some))
-        expected = {name: some if name.endswith(("half", "skipped", "mean")) else whole for name in self._kinds}
-        expected["parameters"] = (blocks, 2 + len(self._work.rungs))
+        expected = {**{name: (blocks, windows) for name, windows in self._kinds.items()}, "parameters": (blocks, 2 + len(self._work.rungs))}
         found = {name: array.shape for name, array in state.items() if array.dtype == np.float64}
-        if found != expected or len(state) != len(expected):
+        if blocks and (found != expected or len(state) != len(expected)):
             raise ValueError(f"arrays {found}, expected {expected}")
-        self._found = {name: list(array) for name, array in state.items()}
+        self._found = {name: list(state[name]) if blocks else [] for name in expected}
 
     def result(self) -> dict[str, Array]:
         """Return the arrays that :class:`harness.replacement.Each` names, by rung."""
@@ -122,8 +135,11 @@ class EachReplaced:
         found: dict[str, Array] = {}
         for i, rung in enumerate(self._work.rungs):
             nothing = np.zeros((0, len(self._some)))
-            found |= {f"{rung}/{name}": stacked.get(f"{rung}/{name}", nothing) for name in ("nll", "kl", "half", "skipped", "mean")}
+            found |= {
+                f"{rung}/{name}": stacked.get(f"{rung}/{name}", nothing) for name in ("nll", "kl", "refit", "half", "skipped", "mean")
+            }
             found[f"{rung}/clean"] = clean
             found[f"{rung}/some"] = np.array(self._some, dtype=np.float64)
+            found[f"{rung}/refit_window"] = np.array(self._one, dtype=np.float64)
             found[f"{rung}/parameters"] = stacked["parameters"][:, [0, 1, 2 + i]]
         return found

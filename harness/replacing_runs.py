@@ -47,7 +47,7 @@ class _Rung:
         self._clean = streams.at[self._last][INTERVENTION]
         self._language = Language(work.anatomy, self._clean, self._ids)
         self._some = list(range(0, len(self._clean), p.refit_stride))
-        kinds = len(p.last_run(work.blocks)) + len(VARIANTS) - 1 + len(MIDDLE) * bool(self._middle)
+        kinds = len(p.last_run(work.blocks)) + len(VARIANTS) + len(MIDDLE) * bool(self._middle)
         self._done, self._total = 0, kinds + len(REFITTED) * (work.protocol.groups + self._strict)
 
     def measure(self) -> dict[str, object]:
@@ -60,7 +60,7 @@ class _Rung:
         single: list[LinearMap] = [last.whole, other, Constant(torch.zeros_like(last.mean)), Constant(last.mean)]
         costs = self._costs([self._replaced([self._last], [m]) for m in single])
         costs = _joined(costs, self._costs(self._of_run(run, [fits[b] for b in run], refitted)))
-        alone = [self._nll([self._replaced([b], [fits[b].whole])]) for b in run[:-1]]
+        alone = [self._nll([self._replaced([b], [fits[b].whole], at=run)]) for b in run]
         nothing = np.zeros((0, windows))
         found: dict[str, object] = {
             "clean": self._language.nll_nats(self._clean[None])[0],
@@ -68,7 +68,7 @@ class _Rung:
             "kl": costs[1],
             "middle_nll": nothing,
             "middle_kl": nothing,
-            "alone": np.concatenate([*alone, costs[0][:1]]),
+            "alone": np.concatenate(alone),
             **self._refits(fits, groups),
             "refit_windows": self._some,
             "half": self._half(fits)[None] if self._strict else np.zeros((0, len(REFITTED), windows)),
@@ -82,7 +82,8 @@ class _Rung:
             "map_parameters_fit": [min(2 * k, width) * width for k in last.ranks] if not self._strict else [last.whole.parameters] * groups,
             "other_parameters": other.parameters,
             "fitted": min(fits[b].count for b in run),
-            "left_out": 1 - float(self._marked(run).float().mean()) if self._typical else 0.0,
+            "left_out": [self._left_out(blocks) for blocks in ([self._last], run, middle)],
+            "edges": sum(fits[b].edge for b in run),
         }
         if middle:
             refitted = self._refitted(middle)
@@ -119,9 +120,14 @@ class _Rung:
     def _marked(self, run: list[int]) -> Tensor:
         return self._streams.typical_at(INTERVENTION, *run)
 
-    def _replaced(self, run: list[int], whole: Sequence[LinearMap], forced: bool = False) -> Variant:
+    def _left_out(self, run: list[int]) -> float:
+        """Share of positions that replacing a run leaves as they are."""
+        return 1 - float(self._marked(run).float().mean()) if self._typical and run else 0.0
+
+    def _replaced(self, run: list[int], whole: Sequence[LinearMap], forced: bool = False, at: list[int] | None = None) -> Variant:
+        """Replace a run at the positions that are typical at all of its blocks, or at all of others, ``at``."""
         last = run[-1]
-        positions, kept = (self._marked(run), self._streams.at[last][INTERVENTION]) if self._typical else (None, None)
+        positions, kept = (self._marked(at or run), self._streams.at[last][INTERVENTION]) if self._typical else (None, None)
         if forced:
             inputs = tuple(self._streams.at[b - 1][INTERVENTION] for b in run)
             return (TeacherForced(last, positions, tuple(whole), kept, inputs),)

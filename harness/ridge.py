@@ -58,7 +58,7 @@ def output_basis(sums: Sums, *, energy: float | None = None, rank: int | None = 
         if energy is None:
             raise ValueError("output_basis needs energy or rank")
         rank = rank_for(values, energy)
-    return vectors[:, :rank]
+    return vectors[:, :rank].clone()  # Not a view: it would keep all directions in memory.
 
 
 def output_directions(sums: Sums) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from harness.branches import run_block
 from harness.kept_maps import fitted_at, marked_at
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups, share
-from harness.maps import Fitted, LinearMap, sums_of_squares
+from harness.maps import Fitted, LinearMap
 from harness.measurement import Work
-from harness.refitting import advanced
+from harness.refitting import advanced, scored
 from harness.statistics import Array
 from harness.streams import Streams
 from harness.sweep import moment_device
@@ -53,7 +53,6 @@ class _Rung:
         self._in_sample, self._strict = rung == "paper", rung == "strict"
         self._split = CALIBRATION if self._in_sample else EVALUATION
         self._protocol = work.protocol.replacement
-        self._device = moment_device(work.subject.device)
 
     @torch.inference_mode()
     def measure(self) -> dict[str, object]:
@@ -81,6 +80,7 @@ class _Rung:
             "half": self._half(targets[0], last, upstream) if self._strict else [np.nan, np.nan],
             "fitted": min(f.count for f in (last, *upstream)),
             "left_out": 0.0 if marked is None else 1 - float(marked.float().mean()),
+            "edges": sum(f.edge for f in (last, *upstream)),
         }
 
     def _half(self, target: int, last: Fitted, upstream: list[Fitted]) -> list[float]:
@@ -110,14 +110,17 @@ class _Rung:
         return self._score(target, own, stream, after, self._moved(target, stream))
 
     def _score(self, target: int, own: LinearMap, x: Tensor, after: Tensor, moved: float = 0.0) -> _Scored:
-        x, after = x.to(self._device).double(), after.to(self._device).double()
-        error, energy = sums_of_squares(own, x, after - x, marked_at(self._streams, self._rung, self._split, target))
+        error, energy = scored(own, x, after, marked_at(self._streams, self._rung, self._split, target))
         return _Scored(error.cpu().numpy(), energy.cpu().numpy(), moved)
 
     def _moved(self, target: int, stream: Tensor) -> float:
         """Mean ‖h̃ − h‖² over the variance of h, at the scored tokens."""
         marked = marked_at(self._streams, self._rung, self._split, target)
-        clean = self._streams.at[target - 1][self._split]
-        rows = slice(None) if marked is None else marked
-        x, y = (h[rows].reshape(-1, h.shape[-1]).to(self._device).double() for h in (clean, stream))
-        return float((y - x).square().sum() / (x - x.mean(0)).square().sum())
+        clean, device = self._streams.at[target - 1][self._split], moment_device(stream.device)
+        count, total, squares, moved = 0, torch.zeros(clean.shape[-1], dtype=torch.float64, device=device), 0.0, 0.0
+        for w in range(len(clean)):  # One window at a time is widened to float64.
+            rows = slice(None) if marked is None else marked[w]
+            x, y = (h[w][rows].to(device).double() for h in (clean, stream))
+            count, total = count + len(x), total + x.sum(0)
+            squares, moved = squares + float(x.square().sum()), moved + float((y - x).square().sum())
+        return moved / (squares - float(total @ total) / count)

@@ -51,7 +51,7 @@ class Resumable(Visitor, Protocol):
         """Return what has been found up to a block's end, as named arrays."""
 
     def restore(self, state: State, blocks: int) -> None:
-        """Take up what :meth:`state` returned after so many blocks, exactly; ValueError when it is not that."""
+        """Take up what :meth:`state` returned after so many blocks, exactly; ValueError when it is not that. Nothing, after 0 blocks."""
 
 
 class Bookmark(Protocol):
@@ -139,8 +139,13 @@ def _take_up(block: int, total: int, state: State, streams: dict[tuple[str, int]
     parts = [{n.removeprefix(f"visitor{i}/"): a for n, a in state.items() if n.startswith(f"visitor{i}/")} for i in range(len(visitors))]
     if len(state) != len(kept) + sum(len(part) for part in parts):
         raise ValueError("it holds more than streams and findings")
-    for visitor, part in zip(visitors, parts, strict=True):
-        visitor.restore(part, block)
+    try:
+        for visitor, part in zip(visitors, parts, strict=True):
+            visitor.restore(part, block)
+    except (ValueError, KeyError):
+        for visitor in visitors:  # One may have taken up its part before another one refused.
+            visitor.restore({}, 0)
+        raise
     streams.update(kept)
 
 

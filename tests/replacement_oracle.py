@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 
 Array = NDArray[Any]
 Map = Callable[[Array], Array]
-FACTOR = 10.0
+FACTOR = 1.3
 GRID = [10 ** (-8 + 0.5 * i) for i in range(21)]
 
 

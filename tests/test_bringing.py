@@ -80,22 +80,36 @@ def test_it_can_be_taken_up_at_any_block(model, layout):  # noqa: F811
             np.testing.assert_allclose(array, whole[name], rtol=1e-12, err_msg=name)
 
 
+class Refusing(Pages):
+    """What the store does with what does not fit: the sweep starts at block 0."""
+
+    def load(self, take_up):
+        """Offer the page, which must be refused."""
+        with pytest.raises((ValueError, KeyError)):
+            take_up(*self.found)
+        return 0
+
+
 @pytest.mark.parametrize("layout", ["paper", "strict"])
-@pytest.mark.parametrize("change", ["short", "more", "type", "missing"])
-def test_a_state_that_does_not_fit_is_refused(model, layout, change):  # noqa: F811
-    """Short, additional, missing or other arrays: ValueError or KeyError, before anything is taken up."""
+@pytest.mark.parametrize("change", ["short", "more", "type", "missing", "of the other visitor"])
+def test_a_state_that_does_not_fit_is_refused_and_leaves_nothing_behind(model, layout, change):  # noqa: F811
+    """Short, additional, missing or other arrays, of either visitor: the findings are those of a run that began anew."""
     pages = Pages()
-    replaced(model, layout, pages)
+    whole = replaced(model, layout, pages)
     state = pages.pages[3]
     name = next(name for name in state if name.endswith("/nll"))
+    other = next(name for name in state if name.startswith("visitor1/"))
     changed = {
         "short": {**state, name: state[name][:-1]},
         "more": {**state, "visitor0/strict/other": state[name]},
         "type": {**state, name: state[name].astype(np.float32)},
         "missing": {key: array for key, array in state.items() if key != name},
+        "of the other visitor": {**state, other: state[other].astype(np.float32)},
     }[change]
-    with pytest.raises((ValueError, KeyError)):
-        replaced(model, layout, Pages((3, changed)))
+    again = replaced(model, layout, Refusing((3, changed)))
+    assert set(again) == set(whole)
+    for key, array in again.items():
+        np.testing.assert_array_equal(array, whole[key], err_msg=key)
 
 
 def test_windows_of_interventions_do_not_enter_linearity(model):  # noqa: F811

@@ -18,7 +18,7 @@ from harness.maps import Constant
 from harness.replaced import Replaced, TeacherForced
 from harness.ridge import RankMap
 from tests.planted import PlantedConfig, PlantedModel
-from tests.test_anatomy import FAMILIES, build
+from tests.test_anatomy import FAMILIES, SMALL, build
 from tests.test_interventions import GEMMA4, IDS, WINDOWS, forward, marks, stream
 from tests.test_moments import rows
 
@@ -217,10 +217,46 @@ def test_parameters_of_a_block_are_all_of_them(family):
     assert anatomy.parameters(1) == (expected, expected)
 
 
-def test_of_experts_only_those_that_a_token_is_sent_to_are_active():
-    """Mixtral sends a token to 2 of 4 experts: half of their parameters are not used."""
-    anatomy = dissect(build("mixtral"))
+EXPERTS = {
+    # Parameters of all routed experts of a block, and the share of them that a token is sent to.
+    "mixtral": (FAMILIES["mixtral"], 4 * 3 * 32 * FAMILIES["mixtral"].intermediate_size, 2 / 4),
+    "gemma4": (
+        transformers.Gemma4TextConfig(**GEMMA4, enable_moe_block=True, num_experts=4, top_k_experts=1, moe_intermediate_size=8),
+        4 * 3 * 32 * 8,
+        1 / 4,
+    ),
+    "jetmoe": (
+        transformers.JetMoeConfig(
+            **{name: size for name, size in SMALL.items() if name != "num_attention_heads"},
+            num_key_value_heads=2,
+            kv_channels=8,
+            num_local_experts=4,
+        ),
+        None,
+        2 / 4,
+    ),
+}
+
+
+@pytest.mark.parametrize("family", EXPERTS)
+def test_of_experts_only_those_that_a_token_is_sent_to_are_active(family):
+    """Whatever the configuration calls their number, and the modules their weights."""
+    config, routed, share = EXPERTS[family]
+    torch.manual_seed(0)
+    anatomy = dissect(transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False))
     total, active = anatomy.parameters(0)
-    experts = 4 * 3 * 32 * FAMILIES["mixtral"].intermediate_size
+    if routed is None:  # Stacked weights of attention and MLP alike.
+        routed = sum(p.numel() for p in anatomy.blocks[0].parameters() if p.ndim == 3)
     assert total == sum(p.numel() for p in anatomy.blocks[0].parameters())
-    assert active == total - experts // 2
+    assert routed > total / 4
+    assert active == total - routed * (1 - share)
+
+
+def test_what_is_not_known_of_experts_is_not_made_up():
+    """A configuration that names experts without saying how many a token is sent to, or whose weights are nowhere to be found: NaN."""
+    anatomy = dissect(build("mixtral"))
+    anatomy.model.config.num_experts_per_tok = 0
+    assert np.isnan(anatomy.parameters(0)[1])
+    anatomy = dissect(build("llama"))
+    anatomy.model.config.num_experts, anatomy.model.config.num_experts_per_tok = 8, 2
+    assert np.isnan(anatomy.parameters(0)[1])

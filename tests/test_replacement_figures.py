@@ -41,7 +41,8 @@ def runs(halves=1, **changes):
         "map_parameters_fit": np.array([40.0, 30.0, 60.0, 40.0]),
         "other_parameters": np.array(50.0),
         "fitted": np.array(100.0),
-        "left_out": np.array(0.0),
+        "left_out": np.zeros(3),
+        "edges": np.array(0.0),
     }
     return Runs.of({**arrays, **changes}, SIZES)
 
@@ -111,6 +112,7 @@ def shift():
         "half": np.array([0.8, 0.5]),
         "fitted": np.array(100.0),
         "left_out": np.array(0.0),
+        "edges": np.array(0.0),
     }
     return Shift.of(arrays, SIZES)
 
@@ -142,6 +144,8 @@ def each(half=B):
         "kl": drawn(B, W),
         **{name: clean[R] + 0.3 * drawn(half, 2, seed=i) for i, name in enumerate(("half", "skipped", "mean"))},
         "some": np.array(R, dtype=np.float64),
+        "refit": clean[:G] + 0.3 * drawn(B, G),
+        "refit_window": np.arange(4.0),
         "parameters": drawn(B, 3),
     }
     return Each.of(arrays, SIZES)
@@ -154,6 +158,8 @@ def test_cheapness_is_minus_the_perplexity_added():
     for w in range(W):
         rest = np.delete(np.arange(W), w)
         np.testing.assert_allclose(figure.score[w], np.exp(a["clean"][rest].mean()) - np.exp(a["nll"][:, rest].mean(1)))
+    for g in range(G):
+        np.testing.assert_allclose(figure.fit[g], np.exp(a["clean"].mean()) - np.exp(a["nll"].mean(1) + a["refit"][:, g] - a["nll"][:, g]))
     changed = a["nll"].mean(1) + (a["half"] - a["nll"][:, R]).mean(1)
     np.testing.assert_allclose(figure.half, np.exp(a["clean"].mean()) - np.exp(changed))
     assert each(0).cheapness.half is None
@@ -171,7 +177,7 @@ def test_agreement_of_ranks_leaves_out_what_both_rest_on(same):
         return spearmanr(a, b).statistic
 
     assert figure.value == pytest.approx(rho(r2.value, cheap.value))
-    np.testing.assert_allclose(figure.fit, [rho(r2.fit[g], cheap.value) for g in range(G)])
+    np.testing.assert_allclose(figure.fit, [rho(r2.fit[g], cheap.fit[g]) for g in range(G)])
     np.testing.assert_allclose(figure.score, [rho(r2.score[w] if same else r2.value, cheap.score[w]) for w in range(W)])
     if same:
         assert figure.further is None

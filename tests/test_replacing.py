@@ -12,14 +12,14 @@ import transformers
 from harness import replacing_each, replacing_runs, shifting
 from harness.admission import dissect
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
-from harness.measurement import EACH, INTERVENTION, RUNS, SHIFT, Work, on
+from harness.measurement import EACH, INTERVENTION, RUNS, SHIFT, Work
 from harness.protocol import Protocol, ReplacementProtocol
 from harness.replacement import MIDDLE, VARIANTS
 from harness.streams import keep
-from tests.replacement_oracle import Truth, affine_map, chosen, full_map, r2, rank_map, spread
+from tests.replacement_oracle import FACTOR, Truth, affine_map, chosen, full_map, r2, rank_map, spread
 
 BLOCKS, D, TOKENS, MASSIVE, GROUPS = 7, 12, 24, 5, 4
-PROTOCOL = Protocol(window=TOKENS, groups=GROUPS, replacement=ReplacementProtocol(run=2, refit_stride=2))
+PROTOCOL = Protocol(window=TOKENS, groups=GROUPS, typical_factor=FACTOR, replacement=ReplacementProtocol(run=2, refit_stride=2))
 DRAW = np.random.default_rng(0)
 IDS = {CALIBRATION: DRAW.integers(0, 60, (9, TOKENS)), EVALUATION: DRAW.integers(0, 60, (5, TOKENS))}
 OWN = {**IDS, INTERVENTION: DRAW.integers(0, 60, (4, TOKENS))}
@@ -111,14 +111,9 @@ class Oracle:
         """Refitted on every second group, λ chosen anew."""
         return self.whole(block, GROUP % 2 == 0)
 
-    def logits(self, run, maps, truth=None):
-        """Logits with the blocks of a run replaced, at the positions that the rung replaces."""
-        truth = truth or self.scored
-        return truth.run(dict(zip(run, maps, strict=True)), self.marked(truth, *run))[1]
-
-    def costs(self, run, maps):
-        """Negative log-likelihood and divergence of each window."""
-        logits = self.logits(run, maps)
+    def costs(self, run, maps, at=None):
+        """Negative log-likelihood and divergence of each window, the blocks of a run replaced where they, or others, are typical."""
+        logits = self.scored.run(dict(zip(run, maps, strict=True)), self.marked(self.scored, *(at or run)))[1]
         return self.scored.nll(logits), self.scored.kl(logits)
 
     def forced(self, run, fits):
@@ -181,7 +176,9 @@ def test_costs_of_runs(oracle, found):
         np.testing.assert_allclose(a[f"middle_{kind}"], [costs[i] for costs in expected[len(VARIANTS) :]], **CLOSE)
     assert len(expected) == len(VARIANTS) + len(MIDDLE)
     np.testing.assert_allclose(a["clean"], oracle.scored.nll(oracle.scored.logits), **CLOSE)
-    np.testing.assert_allclose(a["alone"], [oracle.costs([b], [fits[b][0]])[0] for b in RUN], **CLOSE)
+    np.testing.assert_allclose(a["alone"], [oracle.costs([b], [fits[b][0]], at=RUN)[0] for b in RUN], **CLOSE)
+    marked = [oracle.marked(oracle.scored, *run) for run in ([LAST], RUN, MID)]
+    np.testing.assert_allclose(a["left_out"], [0 if m is None else 1 - m.mean() for m in marked], atol=1e-6)
     np.testing.assert_array_equal(a["ranks"], [fits[b][1][0] for b in RUN])
 
     def three(refit):
@@ -233,11 +230,14 @@ def test_costs_of_every_block(oracle, found):
         return
     a = of(found, EACH, oracle.rung)
     some = a["some"].astype(int)
+    np.testing.assert_array_equal(a["refit_window"], np.arange(GROUPS) % len(oracle.scored.ids))
     for b in range(BLOCKS):
         fitted, _, mean = oracle.whole(b)
         nll, kl = oracle.costs([b], [fitted])
         np.testing.assert_allclose(a["nll"][b], nll, **CLOSE)
         np.testing.assert_allclose(a["kl"][b], kl, **CLOSE)
+        for g, window in enumerate(a["refit_window"].astype(int)):
+            np.testing.assert_allclose(a["refit"][b, g], oracle.costs([b], [oracle.without(b, g)[0]])[0][window], **CLOSE)
         if oracle.strict:
             for name, each in (("half", oracle.half(b)[0]), ("skipped", np.zeros(D)), ("mean", mean)):
                 np.testing.assert_allclose(a[name][b], oracle.costs([b], [each])[0][some], **CLOSE)
@@ -256,7 +256,9 @@ def test_linearity_comes_with_the_costs_of_every_block(found):
 
 
 def test_some_tokens_are_not_typical(oracle):
-    """Else the oracle would not see what happens at such positions."""
-    typical = oracle.scored.typical(*range(BLOCKS))
-    assert 0 < (~typical[:, 1:]).mean() < 0.2
-    assert on(RUNS, "strict").layout == "strict"
+    """At each block others: else the oracle would not see at which blocks of a run a position must be typical."""
+    for truth in (oracle.calibration, oracle.scored, oracle.evaluation):
+        for run in (RUN, MID):
+            marks = [truth.typical(*blocks) for blocks in (run[:1], run[1:], run)]
+            assert len({mark.tobytes() for mark in marks}) == 3
+            assert marks[2].mean() > 0.4
