@@ -21,6 +21,7 @@ _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
 # What configurations call the number of experts, and of those that a token is sent to.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_ONE_EXPERT = re.compile(r"(^|\.)experts\.\d+\.")
 _CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_top_k", "moe_topk", "moe_k")
 
 
@@ -96,8 +97,9 @@ class Anatomy:
         for name, parameter in self.blocks[block].named_parameters():
             total += parameter.numel()
             stacked = parameter.ndim > 2 and parameter.shape[0] == experts
-            among_experts = "experts" in name.split(".") and "router" not in name.split(".")
-            routed += parameter.numel() * (among_experts or stacked)
+            # One module an expert, or one weight for all of them; beside them may stand a router, and a bias that all share.
+            packed = "experts" in name.split(".") and "router" not in name.split(".") and parameter.ndim > 1
+            routed += parameter.numel() * bool(_ONE_EXPERT.search(name) or packed or stacked)
         if not experts and not routed:
             return total, float(total)
         # Without routed experts where the configuration names some, a block may be one of the first, dense ones, or of an unknown make.

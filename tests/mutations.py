@@ -174,7 +174,7 @@ MUTATIONS = [
     ("harness/replacing_runs.py", "[fits[b].whole], at=run)", "[fits[b].whole])", "test_replacing"),
     ("harness/refitting.py", "marked_at(streams, rung, split, *run)", "marked_at(streams, rung, split, run[-1])", "test_replacing"),
     ("harness/shifting.py", "self._split, *range(first, target))", "self._split, target - 1)", "test_replacing"),
-    ("harness/anatomy.py", "(among_experts or stacked)", "among_experts", "test_replaced"),
+    ("harness/anatomy.py", "or packed or stacked)", "or packed)", "test_replaced"),
     ("harness/sweep.py", "            visitor.restore({}, 0)\n", "            pass\n", "test_bringing"),
     ("harness/replacing_runs.py", "[fits[b].refits[g] for b in self._run]", "[fits[b].whole for b in self._run]", "test_replacing"),
     ("harness/replacing_each.py", "(None, None) if everywhere", "(None, None) if True", "test_replacing"),
