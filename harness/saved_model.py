@@ -209,7 +209,8 @@ def _new(folder: Path) -> Iterator[Path]:
             yield part
             umask = os.umask(0)
             os.umask(umask)
-            part.chmod(0o777 & ~umask)  # mkdtemp makes folders that only their owner may enter.
+            part.chmod(0o777 & ~umask)  # mkdtemp makes folders, and safetensors files, for their owner alone.
+            (part / WEIGHTS).chmod(0o666 & ~umask)
             part.replace(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -160,6 +160,7 @@ def test_saved_and_loaded_again_bit_for_bit(on_disk, tmp_path, family, dtype):
     model, tokenizer = load_replaced(on_disk(family, dtype=dtype)[1], [0, 2], placement=Placement(dtype=str(dtype).split(".")[1]))
     model.generation_config.max_new_tokens = 5
     save_replaced(model, tmp_path / "saved", tokenizer)
+    assert len({file.stat().st_mode for file in (tmp_path / "saved").iterdir()}) == 1
     again, words = load_saved(tmp_path / "saved")
     assert torch.equal(logits(again, use_cache=False), logits(model, use_cache=False))
     assert torch.equal(again.generate(IDS, **TAIL), model.generate(IDS, **TAIL))
