@@ -217,12 +217,14 @@ class Recorder:
 
 
 def _finite(value: Any) -> Any:
-    """Put null for numbers that are not finite, at any depth: JSON has none."""
+    """Put null for numbers that are not finite, at any depth: JSON has none. Others become plain numbers, which workers can send."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
