@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +11,11 @@ from claims import CLAIMS, lock
 from claims.claim import Measures
 from fixtures import MODELS, ModelError
 from fixtures.extensions import register_from_file, register_installed
-from fixtures.naming import printable
 from fixtures.selection import names_of
 from harness.measurement import Measurement, on
 from harness.protocol import RUNGS, Protocol
-from harness.store import Store, default_folder
-from reports import plan, plugin, provenance, report_file, subjects, workers
+from harness.store import Store
+from reports import places, plan, plugin, provenance, subjects, workers
 from reports.ledger import Cell, Ledger
 from reports.model_list import model_list
 from reports.options import OPTIONS
@@ -70,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if option.store and option.no_store:
             raise InputError("--store and --no-store exclude one another")
-        report = _report_file(config)
+        report = places.checked(option)
         known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
         settled = None if here else config.workerinput["claims"]  # type: ignore[attr-defined]
         if option.device not in ("auto", "cpu") and not option.collectonly:
@@ -207,10 +203,10 @@ def _bench(config: pytest.Config) -> Bench:
     if _BENCH not in config.stash:
         from harness.bench import Bench
 
-        store = Store(_store_folder(config))
+        store = Store(places.store_folder(config.option))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
         announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, {})
-        corpora, maps = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora), _maps_folder(config)
+        corpora, maps = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora), places.maps_folder(config.option)
         config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps)
     return config.stash[_BENCH]
 
@@ -240,58 +236,6 @@ def _markers() -> list[str]:
     lines += [f"{claim.marker}: {claim.title}" for claim in CLAIMS]
     lines += [f"{rung.name}: {rung.summary}" for rung in RUNGS.values()]
     return [*dict.fromkeys(lines), "core: the cells a claim stands or falls with"]
-
-
-def _report_file(config: pytest.Config) -> Path:
-    """Return where the report goes, having checked that it, the store and the maps can be written. Raises InputError."""
-    given = config.option.report
-    with _refused(f"--report {printable(given)}"):
-        report = Path(given).expanduser().resolve()
-        if why := report_file.why_not_writable(report):
-            raise ValueError(f"cannot be written, {why}")
-    with _refused(_store_source(config)):
-        folder = _store_folder(config)
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise ValueError("the store is not a folder")
-        if folder is not None and config.option.store:
-            folder.mkdir(parents=True, exist_ok=True)
-    with _refused(f"--save-maps {printable(config.option.save_maps)}"):
-        if (maps := _maps_folder(config)) is not None:
-            if not config.option.save_maps.strip():
-                raise ValueError("empty; expected a folder")
-            maps.mkdir(parents=True, exist_ok=True)
-            if why := report_file.why_not_writable(maps / "maps.safetensors"):
-                raise ValueError(f"cannot be written, {why}")
-    return report
-
-
-@contextmanager
-def _refused(what: str) -> Iterator[None]:
-    """Name what was given when it is no place to write to: too long, a NUL byte, a home folder of nobody, a file in the way."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{what}: {printable(reason)}") from None
-
-
-def _store_folder(config: pytest.Config) -> Path | None:
-    option = config.option
-    if option.no_store:
-        return None
-    return Path(option.store).expanduser().resolve() if option.store else default_folder()
-
-
-def _maps_folder(config: pytest.Config) -> Path | None:
-    given = config.option.save_maps
-    return None if given is None else Path(given).expanduser().resolve()
-
-
-def _store_source(config: pytest.Config) -> str:
-    """Say which option or variable named the store."""
-    if config.option.store:
-        return f"--store {printable(config.option.store)}"
-    return f"CLAIMS_STORE {printable(os.environ['CLAIMS_STORE'])}" if "CLAIMS_STORE" in os.environ else "the default store"
 
 
 def _asks_for_claims(config: pytest.Config) -> bool:

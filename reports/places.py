@@ -1,0 +1,65 @@
+"""Where a run writes to: its report, the store, and the maps of ``--save-maps``; refused early when it cannot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fixtures.naming import printable
+from harness.store import default_folder
+from reports import report_file
+from reports.subjects import InputError
+
+
+def checked(option: Any) -> Path:
+    """Return where the report goes, having checked that it, the store and the maps can be written. Raises InputError."""
+    with _refused(f"--report {printable(option.report)}"):
+        report = Path(option.report).expanduser().resolve()
+        if why := report_file.why_not_writable(report):
+            raise ValueError(f"cannot be written, {why}")
+    with _refused(_store_source(option)):
+        folder = store_folder(option)
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise ValueError("the store is not a folder")
+        if folder is not None and option.store:
+            folder.mkdir(parents=True, exist_ok=True)
+    with _refused(f"--save-maps {printable(option.save_maps)}"):
+        if (maps := maps_folder(option)) is not None:
+            if not option.save_maps.strip():
+                raise ValueError("empty; expected a folder")
+            maps.mkdir(parents=True, exist_ok=True)
+            if why := report_file.why_not_writable(maps / "maps.safetensors"):
+                raise ValueError(f"cannot be written, {why}")
+    return report
+
+
+def store_folder(option: Any) -> Path | None:
+    """Return the folder of the store, None where nothing is kept."""
+    if option.no_store:
+        return None
+    return Path(option.store).expanduser().resolve() if option.store else default_folder()
+
+
+def maps_folder(option: Any) -> Path | None:
+    """Return the folder of the maps, None where none are kept."""
+    return None if option.save_maps is None else Path(option.save_maps).expanduser().resolve()
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Name what was given when it is no place to write to: too long, a NUL byte, a home folder of nobody, a file in the way."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{what}: {printable(reason)}") from None
+
+
+def _store_source(option: Any) -> str:
+    """Say which option or variable named the store."""
+    if option.store:
+        return f"--store {printable(option.store)}"
+    return f"CLAIMS_STORE {printable(os.environ['CLAIMS_STORE'])}" if "CLAIMS_STORE" in os.environ else "the default store"
