@@ -88,14 +88,16 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--corpus", default="auto")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--layout", choices=[m.layout for m in EACH], action="append", help="of the windows; repeatable (default: both)")
     parser.add_argument("--full", action="store_true", help="whole sizes: an hour on a CPU")
     given = parser.parse_args()
     protocol = Protocol() if given.full else Protocol().quickened()
     bench = Bench(Placement(), protocol, Store(None), lambda _: lambda done, total: None)
     laboratory = bench.laboratory(model_at(given.model), choose(given.corpus)[0])
-    seconds: dict[str, dict[str, list[tuple[float, float]]]] = {m.name: {"harness": [], "full forwards": []} for m in EACH}
+    chosen = [m for m in EACH if m.layout in (given.layout or [m.layout])]
+    seconds: dict[str, dict[str, list[tuple[float, float]]]] = {m.name: {"harness": [], "full forwards": []} for m in chosen}
     for _ in range(given.rounds):
-        for measurement in EACH:
+        for measurement in chosen:
             results = {}
             for side, sides in seconds[measurement.name].items():
                 curve, whole, results[side] = measured(laboratory, measurement, side == "full forwards")
