@@ -108,8 +108,8 @@ def main() -> None:
                     np.testing.assert_allclose(array, results["full forwards"][rung].arrays[name], rtol=1e-3, atol=1e-5, err_msg=name)
     record: dict[str, Any] = {"model": given.model, "corpus": given.corpus, "sizes": "whole" if given.full else "quarter"}
     record["threads"] = torch.get_num_threads()
-    for name, sides in seconds.items():
-        medians = {side: [round(statistics.median(part), 1) for part in zip(*times, strict=True)] for side, times in sides.items()}
+    for name, both in seconds.items():
+        medians = {side: [round(statistics.median(part), 1) for part in zip(*times, strict=True)] for side, times in both.items()}
         ratios = [round(theirs / ours, 2) for ours, theirs in zip(medians["harness"], medians["full forwards"], strict=True)]
         record[name] = {"seconds of the curve and of the whole": medians, "ratios": ratios}
     print(json.dumps(record, indent=1))
