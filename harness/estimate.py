@@ -102,7 +102,7 @@ def probe(device_name: str, bytes_a_weight: int) -> Rates:
 
 
 def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
-    """Estimate a measurement of a model whose width and size are known; for claim 1 without the sweep that keeps streams."""
+    """Estimate a measurement of a model whose width and size are known; for interventions without the sweep that keeps streams."""
     counts = layouts.plan(measurement.layout, protocol, model.width)["count"]
     windows = tuple(counts[split] for split in measurement.needs())
     cost = _Counter(model, protocol, bytes_a_weight, rates)

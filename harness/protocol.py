@@ -122,7 +122,7 @@ class ReplacementProtocol:
     """Sizes of claim 2's interventions: ``run`` blocks are replaced together, at the end and, in models of twice as many, after mid.
 
     Costs of maps refitted without a group of calibration windows are taken on every ``refit_stride``-th evaluation window, and so are the
-    controls of every single block.
+    controls of every single block; where every single block is replaced, those of each refit on one window.
     """
 
     run: int = 5

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from harness.branches import branch
 from harness.kept_maps import fitted_at, marked_at
 from harness.language import Language
 from harness.linearity import EVALUATION
-from harness.maps import LinearMap, of_parts, parts_of, sums_of_squares
+from harness.maps import LinearMap, of_parts, parts_of
 from harness.measurement import INTERVENTION, Work
+from harness.refitting import scored
 from harness.replaced import Replaced
 from harness.statistics import Array
 from harness.streams import keep_some
@@ -42,25 +42,19 @@ def measure(work: Work) -> dict[str, Array]:
         variants = [(Replaced(last, marked, (each,), None if marked is None else after),) for each in maps]
         finals = torch.cat([final for _, final in branch(work.anatomy, before, last - 1, work.ids[split], variants)])
         nll, kl = language.costs_nats(finals)
-        x, y = (streams.at[b][EVALUATION].to(device).double() for b in (last - 1, last))
-        scored = marked_at(streams, rung, EVALUATION, last)
-        energy = _energy(y - x, maps[0].centre, scored)
-        errors = [sums_of_squares(each, x, y - x, scored)[0].cpu().numpy() for each in maps]
+        x, y = (streams.at[b][EVALUATION] for b in (last - 1, last))
+        counted = marked_at(streams, rung, EVALUATION, last)
+        sums = [scored(each, x, y, counted) for each in maps]
         arrays = {
             "clean": language.nll_nats(after[None])[0],
             "nll": nll,
             "kl": kl,
-            "error": np.stack(errors),
-            "energy": energy.cpu().numpy(),
-            "left_out": np.array(0.0 if scored is None else 1 - float(scored.float().mean())),
+            "error": np.stack([error.cpu().numpy() for error, _ in sums]),
+            "energy": sums[0][1].cpu().numpy(),  # About the mean of this text's own map.
+            "left_out": np.array(0.0 if counted is None else 1 - float(counted.float().mean())),
         }
         found |= {f"{rung}/{name}": array for name, array in arrays.items()}
     return found
-
-
-def _energy(y: Tensor, centre: Tensor | float, marked: Tensor | None) -> Tensor:
-    energy = (y - centre).square().sum(-1)
-    return (energy if marked is None else energy * marked.to(energy.device)).sum(1)
 
 
 def _arrays(fitted: LinearMap, count: int) -> dict[str, Array]:

@@ -56,7 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 0,
         "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
     },
-    "--quick": {"action": "store_true", "help": "quarter sizes: a look in a minute or two; everything is MEASURED, nothing judged"},
+    "--quick": {"action": "store_true", "help": "quarter sizes: a look in a quarter of the time; everything is MEASURED, nothing judged"},
     "--long": {
         "action": "store_true",
         "help": "also what takes very long on a CPU (claim 1's pushes along directions and ablations off strict: hours on two cores); "

@@ -183,7 +183,7 @@ MUTATIONS = [
     ("harness/sweep.py", "            visitor.restore({}, 0)\n", "            pass\n", "test_bringing"),
     ("harness/replacing_runs.py", "[fits[b].refits[g] for b in self._run]", "[fits[b].whole for b in self._run]", "test_replacing"),
     ("harness/replacing_each.py", '(None, None) if rung == "paper"', "(None, None) if True", "test_replacing"),
-    ("harness/transferring.py", "_energy(y - x, maps[0].centre, scored)", "_energy(y - x, 0.0, scored)", "test_transfer"),
+    ("harness/transferring.py", "sums[0][1].cpu()", "sums[-1][1].cpu()", "test_transfer"),
     ("harness/transfer.py", "1 + int(np.argmin(self.r2[1:]))", "int(np.argmin(self.r2))", "test_transfer"),
     ("harness/measuring.py", "if other.brings is measurement and", "if False and", "test_bringing"),
     ("harness/replacement.py", "if same_windows and r2.score is not None", "if False", "test_replacement_figures"),
