@@ -142,6 +142,13 @@ class Oracle:
         error, energy = r2(fitted, given, after - given, self.marked(truth, target), mean if self.strict else 0.0)
         return error[windows], energy[windows]
 
+    def moved(self, target, count):
+        """Mean squared distance of the shifted stream from the clean one, over the variance of that, at the scored tokens."""
+        truth, upstream = self.calibration if self.rung == "paper" else self.evaluation, range(target - count, target)
+        shifted = truth.run({b: self.whole(b)[0] for b in upstream}, self.marked(truth, *upstream))[0][target][0]
+        clean, there = self.rows(truth.clean[target][0], shifted, self.marked(truth, target), slice(None))
+        return np.square(there - clean).sum() / np.square(clean - clean.mean(0)).sum()
+
 
 @pytest.fixture(scope="module", params=["paper", "typical", "strict", "held-out"])
 def oracle(request, model):
@@ -181,6 +188,15 @@ def test_costs_of_runs(oracle, found):
     np.testing.assert_allclose(a["left_out"], [0 if m is None else 1 - m.mean() for m in marked], atol=1e-6)
     np.testing.assert_array_equal(a["ranks"], [fits[b][1][0] for b in RUN])
 
+    if oracle.strict:
+        sizes = [D * D + D, min(2 * rank_map(*rows)[1], D) * D]
+        np.testing.assert_array_equal(a["map_parameters_fit"], [sizes[0]] * GROUPS)
+    else:
+        sizes = [min(2 * fits[LAST][1][0], D) * D, D * D]
+        anew = [oracle.whole(LAST, g != GROUP)[1][0] for g in range(GROUPS)]
+        np.testing.assert_array_equal(a["map_parameters_fit"], [min(2 * k, D) * D for k in anew])
+    np.testing.assert_array_equal([a["map_parameters"], a["other_parameters"]], sizes)
+
     def three(refit):
         again = [refit(b) for b in RUN]
         return [
@@ -212,6 +228,7 @@ def test_linearity_after_upstream_change(oracle, found):
             error, energy = oracle.shift(target, j, oracle.whole)
             np.testing.assert_allclose(a["error"][t, j - 1], error, rtol=1e-8)
             np.testing.assert_allclose(a["energy"][t, j - 1], energy, rtol=1e-8)
+            assert a["moved"][t, j - 1] == pytest.approx(oracle.moved(target, j), rel=1e-8)
 
     def both(refit, windows):
         parts = [oracle.shift(LAST, j, refit, windows) for j in (0, 2)]
