@@ -12,6 +12,7 @@ from claims.claim import Measures
 from fixtures import MODELS, ModelError
 from fixtures.extensions import register_from_file, register_installed
 from fixtures.selection import names_of
+from harness import challengers
 from harness.measurement import Measurement, on
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = _asks_for_claims(config)
     if asked:
         _register_models(config)
+        _enter_challengers(config)
     for line in _markers():
         config.addinivalue_line("markers", line)
     if not asked:
@@ -221,6 +223,14 @@ def _register_models(config: pytest.Config) -> None:
         for file in config.option.models_from:
             register_from_file(str(config.invocation_params.dir / Path(file).expanduser()), reserved)
     except (ModelError, RuntimeError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _enter_challengers(config: pytest.Config) -> None:
+    try:
+        for file in config.option.challengers:
+            challengers.register_from_file(str(config.invocation_params.dir / Path(file).expanduser()))
+    except ModelError as error:
         raise pytest.UsageError(str(error)) from None
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from claims.bounds import CORRELATION, SHARE, at_least, at_most, both
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
 from claims.declared_variance import VARIANCE
+from claims.declared_wall import CODEBOOKS, WALL
 from claims.verdicts import Bound
 from harness import measurement
 
 _EASY = Bound((0.25, 0.35), (0.20, 0.40), "inside")
 _LINEARITY = (measurement.RANK, measurement.AFFINE)
-_WALL = Bound(1.0, 1.0, open_holds=True, open_falsified=True)
 
 LINEARITY = Claim(
     key=2,
@@ -100,21 +100,6 @@ LINEARITY = Claim(
             measured_by=measurement.TRANSFER,
             fewest_texts=2,
         ),
-    ),
-)
-
-WALL = Claim(
-    key=3,
-    title="the reconstruction wall",
-    statement="Quantising a factored or transformed weight matrix loses to quantising the matrix itself.",
-    falsifier="A factored or transformed method that beats direct quantisation at the same number of stored bits.",
-    source="arXiv:2604.20682 §4.3, Table 3, Eq. 4",
-    predicates=(
-        Predicate("wall", "error of a method over direct quantisation, every layer", "ratio", both(_WALL), core=JUDGED),
-        Predicate("strictly", "the least such ratio of any layer and method", "ratio", both(_WALL)),
-        Predicate("cross_terms", "SVD cross-terms over the direct error", "ratio", both(Bound(1.0, 1.0, open_falsified=True))),
-        Predicate("challengers", "rotations and GPTQ on factors over direct", "ratio", {"strict": _WALL}, rungs=("strict",)),
-        Predicate("downstream", "perplexity with all layers quantised", "PPL", rungs=INTERVENTIONS),
     ),
 )
 
@@ -238,11 +223,7 @@ APPENDIX = Claim(
     falsifier="Shuffled weights as concentrated, codebooks without gain at equal storage.",
     source="arXiv:2604.20682 §5, Tables 5–7",
     predicates=(
-        Predicate(
-            "spectral_gini_excess", "DCT concentration over that of shuffled weights", "Gini", both(at_least(0.05, 0.01)), rungs=JUDGED
-        ),
-        Predicate("kmeans_gain", "error of uniform INT4 over k-means with 16 levels", "ratio", both(at_least(1.3, 1)), rungs=JUDGED),
-        Predicate("nf4_gain", "error of uniform INT4 over NF4", "ratio", both(at_least(1.1, 1)), rungs=JUDGED),
+        *CODEBOOKS,
         Predicate("phase_profile", "which of attention and MLP dominates, by depth", "KL", rungs=INTERVENTIONS),
         Predicate("mlp_skip", "perplexity cost of skipping the last block's MLP", "ΔPPL", rungs=INTERVENTIONS),
         Predicate("mlp_mean", "perplexity cost of its mean output in its place", "ΔPPL", rungs=INTERVENTIONS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from claims.everywhere import Everywhere
 from harness.laboratory import Laboratory
 
 _NOTABLE_UNKNOWN = 0.01
@@ -13,7 +14,7 @@ class Remarks(TypedDict, total=False):
     """What :class:`reports.plugin.Judge` takes beside a figure.
 
     ``doubts`` are caveats that keep it from being judged; ``note`` says what it rests on; ``absent`` why there is none; ``evidence`` is
-    what a report draws, as JSON.
+    what a report draws, as JSON; ``everywhere``: the parts that a figure stands for.
     """
 
     doubts: tuple[str, ...]
@@ -21,6 +22,7 @@ class Remarks(TypedDict, total=False):
     note: str | None
     absent: str
     evidence: dict[str, Any]
+    everywhere: Everywhere
 
 
 def of_sample(lab: Laboratory, rung: str, fitted: float, width: float) -> tuple[list[str], list[str]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from harness import measurement as m
+from harness.concentration import Concentration
 from harness.linearity import Linearity
 from harness.map_file import SavedMaps
 from harness.measuring import Measuring
+from harness.quantised import Quantised
+from harness.reconstruction import Reconstruction
 from harness.replacement import Each, Runs, Shift
 from harness.spectra import Spectra
 from harness.transfer import Scores, Transfer
@@ -56,6 +59,22 @@ class Laboratory(Measuring):
     def each(self, rung: str) -> Each:
         """What replacing every single block costs."""
         return cast(Each, self._find(m.EACH, rung))
+
+    def arena(self, rung: str) -> Reconstruction:
+        """Errors of every layer stored by every method, beside direct quantisation."""
+        return cast(Reconstruction, self._find(m.ARENA, rung))
+
+    def challenged(self, rung: str) -> Reconstruction:
+        """The same of GPTQ, on the weight and on its factors."""
+        return cast(Reconstruction, self._find((m.CHALLENGED,), rung))
+
+    def quantised(self, rung: str) -> Quantised:
+        """What storing all layers of all blocks by a method costs."""
+        return cast(Quantised, self._find(m.QUANTISED, rung))
+
+    def concentration(self, rung: str) -> Concentration:
+        """How concentrated the cosine transform of the weights is."""
+        return cast(Concentration, self._find((m.CONCENTRATION,), rung))
 
     def saved_maps(self, rung: str) -> SavedMaps | None:
         """The file that keeps a rung's maps, fitted and written unless it is there; None where none are to be kept."""

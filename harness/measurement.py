@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import replacement, variance
+from harness.concentration import Concentration
 from harness.findings import Findings
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
+from harness.quantised import Quantised
+from harness.reconstruction import Reconstruction
 from harness.spectra import Spectra
 from harness.statistics import Array
 from harness.transfer import LastMap, Scores
@@ -98,7 +101,7 @@ class Measurement:
 
     ``version`` is raised when figures change, so that stored ones are no longer found. ``splits``: of its layout, those it depends on.
     ``result``: rung → what ``read`` makes of the rung's arrays. ``long``: takes very long on a CPU.
-    ``keeps``: starts from kept streams. ``brings``: another measurement that comes with it at no cost.
+    ``keeps``: starts from kept streams. ``brings``: other measurements that come with it at no cost. ``of_weights``: no text is run.
     """
 
     name: str
@@ -110,7 +113,8 @@ class Measurement:
     splits: tuple[str, ...] = ()
     long: bool = False
     keeps: bool = True
-    brings: Measurement | None = None
+    brings: tuple[Measurement, ...] = ()
+    of_weights: bool = False
 
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``."""
@@ -130,7 +134,7 @@ class Measurement:
 
     def needs(self) -> tuple[str, ...]:
         """The splits whose windows are part of its key."""
-        return self.splits or LAYOUTS[self.layout]
+        return () if self.of_weights else self.splits or LAYOUTS[self.layout]
 
 
 def _linearity(rung: str, arrays: Arrays, sizes: Sizes) -> Linearity:
@@ -162,7 +166,7 @@ def _on_both(
     code: str,
     rungs: tuple[str, ...],
     long: tuple[str, ...] = (),
-    brings: tuple[Measurement | None, Measurement | None] = (None, None),
+    brings: tuple[tuple[Measurement, ...], tuple[Measurement, ...]] = ((), ()),
     keeps: bool = True,
     splits: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> tuple[Measurement, Measurement]:
@@ -183,10 +187,10 @@ SENSITIVITY = _on_both(
 )
 LOGIT_CHANGE = _on_both("change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,))
 LAST_MAP = _on_both("the last block's map", LastMap, "harness.transferring:measure_map", _INTERVENTIONS)
-RUNS = _on_both("replacement of five blocks", replacement.Runs, "harness.replacing_runs:measure", _INTERVENTIONS, brings=LAST_MAP)
+RUNS = _on_both("replacement of five blocks", replacement.Runs, "harness.replacing_runs:measure", _INTERVENTIONS, brings=((LAST_MAP[0],), (LAST_MAP[1],)))
 SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.shifting:measure", _MOMENTS)
 EACH = _on_both(
-    "replacement of every block", replacement.Each, "harness.replacing_each:measure", _INTERVENTIONS, brings=(RANK, AFFINE), keeps=False
+    "replacement of every block", replacement.Each, "harness.replacing_each:measure", _INTERVENTIONS, brings=((RANK,), (AFFINE,)), keeps=False
 )
 TRANSFER = _on_both(
     "maps of other texts",
@@ -196,9 +200,39 @@ TRANSFER = _on_both(
     keeps=False,
     splits=((EVALUATION,), (EVALUATION, INTERVENTION)),
 )
+ARENA = _on_both(
+    "reconstruction of every layer",
+    Reconstruction,
+    "harness.reconstructing:measure",
+    _MOMENTS,
+    keeps=False,
+    splits=(_BOTH, _BOTH),
+)
+CHALLENGED = Measurement(
+    "reconstruction by GPTQ", 1, STRICT, _STRICT, "harness.reconstructing:measure", _findings(Reconstruction), _BOTH, keeps=False
+)
+QUANTISED = _on_both(
+    "all layers quantised",
+    Quantised,
+    "harness.reconstructing:measure_quantised",
+    _INTERVENTIONS,
+    brings=((ARENA[0],), (ARENA[1], CHALLENGED)),
+    keeps=False,
+)
+CONCENTRATION = Measurement(
+    "concentration of weights",
+    1,
+    PAPER,
+    ("paper", "strict"),
+    "harness.weight_spectra:measure",
+    _findings(Concentration),
+    keeps=False,
+    of_weights=True,
+)
 
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
-MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER)
+_CLAIM_3 = (*ARENA, CHALLENGED, *QUANTISED, CONCENTRATION)
+MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3)
 
 
 def on(measurements: tuple[Measurement, ...], rung: str) -> Measurement:

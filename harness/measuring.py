@@ -13,7 +13,7 @@ import numpy as np
 from fixtures.corpus import Corpus, Splits
 from fixtures.models import Model
 from fixtures.sources import Hub
-from harness import layouts
+from harness import challengers, layouts
 from harness import measurement as m
 from harness.bookmark import StoreBookmark, unfinished
 from harness.errors import LongWorkError, MeasurementError, TextError, again
@@ -113,7 +113,7 @@ class Measuring:
     def _bring(self, measurement: Measurement) -> None:
         """Where another measurement that is wanted too brings this one along, make that one. When it fails, this one is made alone."""
         for other in self._wanted:
-            if other.brings is measurement and not {other.name, measurement.name} & {*self._found, *self._failed}:
+            if measurement in other.brings and not {other.name, measurement.name} & {*self._found, *self._failed}:
                 if self.is_stored(measurement) or self.is_stored(other) or not self._may(other):
                     continue
                 try:
@@ -230,8 +230,13 @@ class Measuring:
         """Everything the figures depend on."""
         needed = {split: ids[split] for split in measurement.needs()}
         maps = {"maps": self._fitted_to(measurement)} if measurement in m.TRANSFER else {}
-        with_it = {"brings": [measurement.brings.name, measurement.brings.version]} if measurement.brings else {}
-        return {"measurement": measurement.name, "version": measurement.version, **with_it, **self.conditions(needed), **maps}
+        with_it = {"brings": [part for other in measurement.brings for part in (other.name, other.version)]} if measurement.brings else {}
+        entered = {"challengers": challengers.entered()} if measurement in (m.ARENA[1], m.QUANTISED[1]) and challengers.ENTERED else {}
+        what = {"measurement": measurement.name, "version": measurement.version, **with_it, **entered}
+        conditions = self.conditions(needed)
+        if measurement.of_weights:
+            del conditions["text"]
+        return {**what, **conditions, **maps}
 
     def conditions(self, tokens: Windows) -> dict[str, Any]:
         """Everything that figures of these windows depend on, but for what is measured."""

@@ -161,6 +161,29 @@ class ReplacementProtocol:
 
 
 @dataclass(frozen=True)
+class ReconstructionProtocol:
+    """Sizes of claim 3 and the codebooks: how a weight matrix is stored in four bits an entry.
+
+    ``levels`` of direct quantisation, of factors, of coefficients and of codebooks. ``groups``: neighbouring columns of a row that share a
+    scale where groups are reported, ``codebook_groups`` for codebooks. In a rotated basis one in ``leading`` columns, the first ones, has
+    ``leading_levels``, the rest ``other_levels``. ``basis_bits``: of an entry of a learned basis. ``damping``: GPTQ's, over the mean of the
+    Hessian's diagonal. ``shuffles``: how often entries are shuffled for the null of their concentration. ``expert_tokens``: an expert that
+    fewer calibration tokens a dimension reached carries a caveat.
+    """
+
+    levels: int = 16
+    groups: int = 128
+    codebook_groups: int = 64
+    leading: int = 3
+    leading_levels: int = 256
+    other_levels: int = 4
+    basis_bits: int = 16
+    damping: float = 0.01
+    shuffles: int = 4
+    expert_tokens: int = 2
+
+
+@dataclass(frozen=True)
 class Protocol:
     """Sizes and rules of all rungs (arXiv:2604.20682, set-up, and Eq. 2).
 
@@ -191,6 +214,7 @@ class Protocol:
     grid: tuple[float, float, float] = (-8.0, 2.0, 0.5)
     variance: VarianceProtocol = VarianceProtocol()
     replacement: ReplacementProtocol = ReplacementProtocol()
+    reconstruction: ReconstructionProtocol = ReconstructionProtocol()
     seed: int = 0
     quick: bool = False
 

@@ -11,9 +11,14 @@ from harness.protocol import RUNGS
 from reports import depth_evidence as depth
 from reports import replacement_evidence as replacement
 from reports import variance_evidence as variance
+from reports import wall_evidence as wall
 from reports.ledger import Row
 from reports.sections import Evidence
 
+_METHODS = (
+    *(f"wall_{name}" for name in ("dct", "svd", "random", "pca", "cca")),
+    *(f"challenger_{name}" for name in ("rotation", "hadamard", "gptq_factors")),
+)
 _SECTIONS: tuple[tuple[Callable[..., None], *tuple[str, ...]], ...] = (
     (variance.print_scree, "dimensions_90"),
     (variance.print_overlap, "subspace_overlap"),
@@ -29,7 +34,13 @@ _SECTIONS: tuple[tuple[Callable[..., None], *tuple[str, ...]], ...] = (
     (replacement.print_runs, "multi_replacement"),
     (replacement.print_teacher_forcing, "shift_excess"),
     (replacement.print_shift, "r2_lost"),
+    (wall.print_methods, *_METHODS),
+    (wall.print_blocks, *_METHODS),
+    (wall.print_cross_terms, "cross_terms"),
+    (wall.print_downstream, "downstream"),
     (depth.print_depth, "r2_guides", "late_is_cheap"),
+    (wall.print_concentration, "spectral_gini_excess", "spectral_gini_excess_embeddings"),
+    (wall.print_codebooks, "kmeans_gain", "nf4_gain"),
 )
 """In the order of printing: what prints a section, and the predicates whose evidence it takes, one argument each, by rung."""
 

@@ -6,6 +6,7 @@ import math
 from typing import Protocol as Interface
 
 from claims.claim import Measures
+from claims.everywhere import Everywhere
 from claims.verdicts import Bound, Verdict
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.protocol import RUNGS, Protocol
@@ -32,8 +33,11 @@ def judge(
     note: str | None,
     lab: Sizes,
     absent: str = "no figure: the block adds nothing, or all values are equal",
+    everywhere: Everywhere | None = None,
 ) -> Row:
     """Judge a figure against its cell's bound; ``absent`` says why there is none when it is NaN.
+
+    A figure that stands for many parts is judged by theirs (:class:`claims.everywhere.Everywhere`).
 
     Only judged rungs and whole sizes carry verdicts; on the others the row is MEASURED. On ``strict`` a figure that changes by more than
     0.05 when it is fitted on half the calibration windows is doubtful, and a doubtful figure is INCONCLUSIVE whatever its interval.
@@ -43,14 +47,15 @@ def judge(
     value = float(figure.value)
     if math.isnan(value):
         return Row(cell, Verdict.NOT_APPLICABLE, predicate.unit, core, caveats=caveats, reason=absent, quick=quick)
-    if figure.fit is None and figure.score is None:  # A count, say: the jackknife needs a smooth figure.
+    if figure.fit is None and figure.score is None and figure.further is None:  # A count, say: the jackknife needs a smooth figure.
         return Row(cell, Verdict.MEASURED, predicate.unit, core, value, caveats=caveats, reason=note, quick=quick)
     change, most = figure.change_on_half() if cell.rung == "strict" else None, lab.protocol.half_sample_change
     if change is not None and not change <= most:
         scale = "" if figure.origin is None else " on the log scale"
         doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
     bound = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
-    interval = figure.interval(claim.level(predicate, cell.rung, cell.block, n_blocks), predicate.inside)
+    level = claim.level(predicate, cell.rung, cell.block, n_blocks)
+    interval = figure.interval(everywhere.level(level) if everywhere else level, predicate.inside)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         why = "no interval: with some group or window left out there is nothing to compare with"
         verdict = Verdict.MEASURED if bound is None else Verdict.INCONCLUSIVE
@@ -70,11 +75,14 @@ def judge(
     )
     if bound is None:
         return row
-    verdict, margin = bound.judge(interval.low, interval.high)
+    low, high = everywhere.judged_by(interval.high, level) if everywhere else (interval.low, interval.high)
+    verdict, margin = bound.judge(low, high)
     reasons = [note] if note else []
+    if everywhere and (exceptions := everywhere.exceptions(bound, level)):
+        reasons.insert(0, exceptions)
     if doubts:
         return row.judged(Verdict.INCONCLUSIVE, bound, None, "; ".join(["in doubt, so not judged", *reasons]))
-    if verdict is Verdict.INCONCLUSIVE:
+    if verdict is Verdict.INCONCLUSIVE and not everywhere:
         reasons.insert(0, _more_windows(bound, interval, figure, lab.sizes(cell.rung)))
     return row.judged(verdict, bound, margin, "; ".join(reasons) or None)
 

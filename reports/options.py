@@ -69,6 +69,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "keep the maps that replace blocks (claim 2): one safetensors file a model, corpus and rung, with those of every block; "
         "python -m harness.replaced_model runs a model with them",
     },
+    "--challengers": {
+        "action": "append",
+        "default": [],
+        "metavar": "FILE",
+        "help": "run this Python file, which enters functions against direct quantisation by @challenger(name) (claim 3, strict); repeatable",
+    },
     "--verdicts": {
         "default": "fail",
         "metavar": "fail|report",

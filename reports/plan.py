@@ -124,7 +124,7 @@ def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell
             part.lines.append(f"  {measurement.name}: to be measured; how long is not known: give the model's width and parameters")
         else:
             missing.append(measurement)
-    brought = {measurement.brings.name: measurement.name for measurement in missing if measurement.brings}
+    brought = {other.name: measurement.name for measurement in missing for other in measurement.brings}
     for measurement in [m for m in missing if m.name in brought]:
         part.lines.append(f"  {measurement.name}: comes with {brought[measurement.name]}")
         missing.remove(measurement)

@@ -19,6 +19,7 @@ import pytest
 
 from claims.claim import Measures
 from claims.declared import all_predicates
+from claims.everywhere import Everywhere
 from claims.verdicts import Verdict
 from fixtures.errors import CorpusError, ModelError
 from fixtures.models import Model
@@ -55,16 +56,17 @@ class Judge:
         note: str | None = None,
         absent: str = "no figure: the block adds nothing, or all values are equal",
         evidence: dict[str, Any] | None = None,
+        everywhere: Everywhere | None = None,
     ) -> None:
         """Record a figure. FALSIFIED fails the test, INCONCLUSIVE and NOT APPLICABLE skip it, HOLDS and MEASURED pass.
 
         ``doubts`` are caveats that keep a figure from being judged; ``note`` says what it rests on, ``absent`` why there is none;
-        ``evidence`` goes into the report, where it is drawn.
+        ``evidence`` goes into the report, where it is drawn; ``everywhere``: the parts that the figure stands for.
         """
         item = self._item
         cell, measures, model = item.stash[CELL]
         lab = item.funcargs["lab"]  # type: ignore[attr-defined]
-        row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, lab, absent)
+        row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, lab, absent, everywhere)
         item.stash[ROW] = row
         if evidence:
             item.stash[EVIDENCE] = {f"{cell.model}/{cell.corpus}": {f"{cell.predicate}/{cell.rung}": _finite(evidence)}}

@@ -1,0 +1,214 @@
+"""One layer in the arena: every method against what it is compared with, at as many stored bits.
+
+Direct quantisation never has fewer bits: it has 16 levels, or as many as the method's bits pay for. As those are seldom a whole number
+of levels, some entries have one level more than the others: error and bits are those of the mixture, so that both store the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.layer_moments import Scored
+from harness.methods import Given, Inputs, Method, Stored
+from harness.protocol import ReconstructionProtocol
+from harness.quantizers import Per, Uniform
+from harness.statistics import Array
+
+HALF = "half"
+"""The choice of calibration tokens that is half of the windows."""
+_MOST_LEVELS = 1 << 24  # As many as float32 tells apart in a weight: more bits change nothing.
+_PRODUCTS = 1 << 28  # bytes of products EᵀE held at once
+
+Key = tuple[str, str, str]
+"""A changed weight: what made it, what shares a scale, and the calibration tokens it was fitted to, "" for none."""
+Keep = Callable[[Key, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A rung: the calibration tokens that methods are fitted to, and the moments on which errors are scored."""
+
+    choice: str
+    scored: Scored
+
+
+@dataclass(frozen=True)
+class Contests:
+    """The methods of a layout, and what shares a scale there: ``own``, beside groups of columns."""
+
+    methods: Mapping[str, Method]
+    protocol: ReconstructionProtocol
+    own: Per
+    halves: bool
+
+    def scales(self, method: Method) -> tuple[Per, Per]:
+        """What shares a scale, by grain."""
+        return ("tensor", self.protocol.codebook_groups) if method.codebook else (self.own, self.protocol.groups)
+
+    def key(self, method: Method, grain: int, choice: str) -> Key:
+        """Name the weight that a method makes."""
+        return method.name, str(self.scales(method)[grain]), choice if method.fitted else ""
+
+    def direct(self, grain: int = 0) -> Key:
+        """Name the weight that direct quantisation with 16 levels makes."""
+        return f"direct/{self.protocol.levels}", str((self.own, self.protocol.groups)[grain]), ""
+
+    def measure(self, given: Given, inputs: Mapping[str, Inputs], sides: Mapping[str, Side], keep: Keep) -> dict[str, dict[str, Array]]:
+        """Return rung → arrays of one layer, as :class:`harness.reconstruction.Reconstruction` names them without L.
+
+        ``given``: of the layer, whatever its inputs and scales; ``inputs``: by choice of calibration tokens; ``keep``: takes every weight.
+        """
+        bits: dict[Key, float] = {}
+        errors: dict[Key, dict[str, tuple[float, Array]]] = {}
+        weight: dict[Key, float] = {}
+        rows, columns = given.weight.shape
+        chunk = max(1, _PRODUCTS // (8 * columns**2))
+        waiting: list[Key] = []
+        products: list[Tensor] = []
+
+        def flush() -> None:
+            if not waiting:
+                return
+            stacked = torch.stack(products)
+            for rung, side in sides.items():
+                whole, rest = side.scored.errors(stacked, rows)
+                for i, key in enumerate(waiting):
+                    errors.setdefault(key, {})[rung] = float(whole[i]), rest[i].cpu().numpy()
+            waiting.clear()
+            products.clear()
+
+        for key, change, stored in self._changes(given, inputs, {side.choice for side in sides.values()}, keep):
+            bits[key], weight[key] = stored / given.weight.numel(), float(change.square().mean())
+            products.append(change.T @ change)
+            waiting.append(key)
+            if len(waiting) == chunk:
+                flush()
+        flush()
+        groups = {rung: len(side.scored.tokens) for rung, side in sides.items()}
+        return {rung: self._found(given, rung, side.choice, bits, errors, weight, groups[rung]) for rung, side in sides.items()}
+
+    def _changes(
+        self, given: Given, inputs: Mapping[str, Inputs], choices: set[str], keep: Keep
+    ) -> Iterator[tuple[Key, Tensor, float]]:
+        """Yield the change of the weight by every method, and by what each is compared with."""
+        done: set[Key] = set()
+
+        def made(key: Key, stored: Stored) -> Iterator[tuple[Key, Tensor, float]]:
+            done.add(key)
+            keep(key, stored[0])
+            yield key, stored[0] - given.weight, stored[1]
+
+        for method in self.methods.values():
+            fits = [*sorted(choices), *([HALF] if self.halves else [])] if method.fitted else [""]
+            for grain, per in enumerate(self.scales(method)):
+                for choice in fits:
+                    one = replace(given, per=per, inputs=inputs[choice or min(choices)])
+                    if (stored := method.make(one)) is None:
+                        continue
+                    yield from made(self.key(method, grain, choice), _checked(method, given, stored))
+                    for levels, _ in matched(stored[1], per, *given.weight.shape, self.protocol.levels):
+                        base = _base(method, levels, per, choice)
+                        if base not in done:
+                            yield from made(base, one.gptq(levels) if method.against == "gptq" else one.quantised(given.weight, levels))
+                if method.name == "svd":
+                    yield from _cross_terms(replace(given, per=per), per)
+        for grain, per in enumerate((self.own, self.protocol.groups)):
+            if self.direct(grain) not in done:
+                yield from made(self.direct(grain), replace(given, per=per).quantised(given.weight))
+
+    def _found(
+        self,
+        given: Given,
+        rung: str,
+        choice: str,
+        bits: Mapping[Key, float],
+        errors: Mapping[Key, Mapping[str, tuple[float, Array]]],
+        weight: Mapping[Key, float],
+        groups: int,
+    ) -> dict[str, Array]:
+        m = len(self.methods)
+        names = ("error", "base", "error_half", "base_half", "weight", "base_weight", "bits", "base_bits")
+        found = {name: np.full((m, 2), np.nan) for name in names}
+        found |= {name: np.full((m, 2, groups), np.nan) for name in ("error_rest", "base_rest")}
+        found |= {"cross": np.full(2, np.nan), "cross_rest": np.full((2, groups), np.nan), "parts": np.full((2, 2), np.nan)}
+        for i, method in enumerate(self.methods.values()):
+            for grain, per in enumerate(self.scales(method)):
+                for fit, half in ((choice, ""), (HALF, "_half")):
+                    key, at = self.key(method, grain, fit), (i, grain)
+                    if key not in errors or (half and not (method.fitted and self.halves)):
+                        continue
+                    stored = bits[key] * given.weight.numel()
+                    shares = matched(stored, per, *given.weight.shape, self.protocol.levels)
+                    bases = [(_base(method, levels, per, fit), part) for levels, part in shares]
+                    found[f"error{half}"][at] = errors[key][rung][0]
+                    found[f"base{half}"][at] = sum(part * errors[base][rung][0] for base, part in bases)
+                    if not half:
+                        found["error_rest"][at] = errors[key][rung][1]
+                        found["base_rest"][at] = sum(part * errors[base][rung][1] for base, part in bases)
+                        found["weight"][at], found["bits"][at] = weight[key], bits[key]
+                        found["base_weight"][at] = sum(part * weight[base] for base, part in bases)
+                        found["base_bits"][at] = sum(part * bits[base] for base, part in bases)
+        for grain, per in enumerate((self.own, self.protocol.groups)):
+            if (cross := ("cross", str(per), "")) in errors:
+                found["cross"][grain], found["cross_rest"][grain] = errors[cross][rung]
+                found["parts"][grain] = [errors[part, str(per), ""][rung][0] for part in ("truncation", "product")]
+        return found
+
+
+def matched(bits: float, per: Per, rows: int, columns: int, fewest: int) -> list[tuple[int, float]]:
+    """Return numbers of levels, and the share of entries that has each, so that direct quantisation stores as many bits.
+
+    ``fewest`` levels at least: where a method stores less, direct quantisation stores more. Two numbers that follow one another, or one.
+    """
+
+    def stored(levels: int) -> float:
+        return Uniform(levels, per).bits(rows, columns)
+
+    if bits <= stored(fewest):
+        return [(fewest, 1.0)]
+    entries = rows * columns
+    levels = min(int(2 ** min((bits - stored(fewest)) / entries + np.log2(fewest), 24)), _MOST_LEVELS)
+    while levels < _MOST_LEVELS and stored(levels + 1) <= bits:
+        levels += 1
+    while levels > fewest and stored(levels) > bits:
+        levels -= 1
+    if levels == _MOST_LEVELS:
+        return [(levels, 1.0)]
+    more = (bits - stored(levels)) / (stored(levels + 1) - stored(levels))
+    return [(levels, 1 - more), (levels + 1, more)] if more > 0 else [(levels, 1.0)]
+
+
+def _base(method: Method, levels: int, per: Per, choice: str) -> Key:
+    return f"{method.against}/{levels}", str(per), choice if method.against == "gptq" else ""
+
+
+def _cross_terms(given: Given, per: Per) -> Iterator[tuple[Key, Tensor, float]]:
+    """Yield the parts of (A + ε_A)(B + ε_B) − W: A B − W, ε_A B + A ε_B, ε_A ε_B (Eq. 4)."""
+    if (found := given.factored()) is None:
+        return
+    a, b = found
+    change_a, change_b = given.quantised(a)[0] - a, given.quantised(b)[0] - b
+    parts = {"truncation": a @ b - given.weight, "cross": change_a @ b + a @ change_b, "product": change_a @ change_b}
+    for name, change in parts.items():
+        yield (name, str(per), ""), change, 0.0
+
+
+def _checked(method: Method, given: Given, stored: Stored) -> Stored:
+    """Refuse what is no stored form of the weight: it comes from a function that may be anybody's."""
+    matrix, bits = stored
+    if matrix.shape != given.weight.shape or not bool(torch.isfinite(matrix).all()) or not bits > 0:
+        raise ValueError(
+            f"method '{method.name}' returned a matrix of shape {tuple(matrix.shape)} and {bits} bits; expected finite numbers of shape "
+            f"{tuple(given.weight.shape)} and a number of bits above 0"
+        )
+    return matrix.to(given.weight), float(bits)
+
+
+def methods_apart(methods: Sequence[Method], slow: bool) -> dict[str, Method]:
+    """Those that take long, or the others."""
+    return {method.name: method for method in methods if method.slow is slow}

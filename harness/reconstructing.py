@@ -1,0 +1,207 @@
+"""Storing every linear layer in four bits an entry, in one sweep: errors of all methods, and what they cost downstream (claim 3).
+
+The sweep gathers second moments of what the layers of the block at hand read; at the block's end its layers go through the arena
+(:mod:`harness.contests`), and their moments are dropped. Where costs are wanted too, streams on which every block was quantised follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.contests import HALF, Contests, Key, Side, methods_apart
+from harness.downstream import Downstream
+from harness.labels import decode_names, encode_names
+from harness.layer_inputs import LayerInputs, Shared
+from harness.layer_moments import ALL, TYPICAL, LayerMoments
+from harness.layers import Layer
+from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
+from harness.measurement import CHALLENGED, Measurement, Work
+from harness.methods import CODEBOOKS, WALL, Given, Inputs, Method, challengers
+from harness.solving import names_the_block
+from harness.statistics import Array
+from harness.sweep import moment_device, sweep
+from harness.typical import typical
+
+_CHOICES = {"paper": ALL, "held-out": ALL, "typical": TYPICAL, "strict": TYPICAL}
+"""The calibration tokens that a rung fits to, and those that it scores."""
+
+
+def measure(work: Work) -> dict[str, Array]:
+    """Measure the arena of a layout, taking up an interrupted sweep where it was."""
+    return _swept(work, slow=work.measurement is CHALLENGED).result(work.measurement)
+
+
+def measure_quantised(work: Work) -> dict[str, Array]:
+    """Measure what quantising all layers costs, by every method; the arena comes with it."""
+    visitor = _swept(work, None, downstream=True)
+    for other in work.measurement.brings:
+        work.also(other, visitor.result(other))
+    assert visitor.downstream is not None
+    return visitor.downstream.result()
+
+
+def _swept(work: Work, slow: bool | None, downstream: bool = False) -> ReconstructionVisitor:
+    with LayerInputs(work.anatomy) as inputs:
+        visitor = ReconstructionVisitor(work, inputs, methods_of(work.strict, slow), downstream)
+        sweep(work.anatomy, work.ids, [visitor], work.subject.device, work.progress, work.bookmark)
+    return visitor
+
+
+def methods_of(strict: bool, slow: bool | None) -> dict[str, Method]:
+    """Return the methods of a layout: those that take long, the others, or all."""
+    every = [*WALL.values(), *CODEBOOKS.values(), *(challengers().values() if strict else ())]
+    return {method.name: method for method in every if slow is None or method.slow is slow}
+
+
+class ReconstructionVisitor:
+    """Visitor: moments of one block's layers, then the arena; and streams of quantised blocks where costs are wanted."""
+
+    def __init__(self, work: Work, inputs: LayerInputs, methods: Mapping[str, Method], downstream: bool) -> None:
+        p = work.protocol
+        self._work, self._inputs = work, inputs
+        self._device = moment_device(work.subject.device)
+        self._rungs = ("strict",) if work.strict else ("paper", "held-out", "typical")
+        self._contests = Contests(methods, p.reconstruction, "row" if work.strict else "tensor", halves=work.strict)
+        self._groups = {split: contiguous_groups(len(ids), min(p.groups, len(ids))) for split, ids in work.ids.items()}
+        self.downstream = Downstream(work, self._contests) if downstream else None
+        self._layers: list[dict[str, Array]] = []
+        self._names: list[str] = []
+        self._unseen: list[str] = []
+        self._scored_tokens = np.zeros(2)  # typical, all
+        self._reset()
+
+    def _reset(self) -> None:
+        self._moments: dict[tuple[str, tuple[str, ...]], LayerMoments] = {}
+        self._of: dict[str, tuple[str, ...]] = {}
+
+    def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
+        """Accumulate what the layers have read of a batch."""
+        shared = self._inputs.take(*before.shape[:2])
+        marked = typical(before, after, self._work.protocol.typical_factor)
+        if self.downstream:
+            self.downstream.see(split, first, before, after, marked)
+        if split not in (CALIBRATION, EVALUATION):
+            return
+        if split == EVALUATION:
+            self._scored_tokens += [float(marked.sum()), marked.numel()]
+        delta = after.to(self._device).double() - before.to(self._device).double()
+        batch = self._groups[split][first : first + len(before)]
+        for group in sorted(set(batch)):
+            rows = torch.tensor([g == group for g in batch], device=marked.device)[:, None]
+            for is_typical, mask in ((True, marked & rows), (False, ~marked & rows)):
+                if is_typical or not self._work.strict:
+                    self._add(split, group, is_typical, mask, delta, shared)
+
+    def _add(self, split: str, group: int, is_typical: bool, mask: Tensor, delta: Tensor, shared: list[Shared]) -> None:
+        if not bool(mask.any()):
+            return
+        for each in shared:
+            y = delta[mask.to(self._device)] if split == CALIBRATION else None
+            self._moments_of(split, each, y is not None).add(group, each.x[mask].to(self._device), y, is_typical)
+        for each in self._inputs.routed(mask):  # Which token a row belongs to is lost, and so is its Δ.
+            self._moments_of(split, each, False).add(group, each.x[0].to(self._device), None, is_typical)
+
+    def _moments_of(self, split: str, shared: Shared, contribution: bool) -> LayerMoments:
+        names = tuple(layer.name for layer in shared.layers)
+        self._of |= dict.fromkeys(names, names)
+        if (split, names) not in self._moments:
+            e = self._work.width if contribution else 0
+            self._moments[split, names] = LayerMoments(max(self._groups[split]) + 1, shared.x.shape[-1], e, self._device)
+        return self._moments[split, names]
+
+    def end_split(self, split: str) -> None:
+        """Nothing to do: calibration and evaluation meet at the block's end."""
+
+    def end_block(self, block: int) -> None:
+        """Send the block's layers through the arena, and drop their moments."""
+        layers = self._inputs.layers(block)
+        self._unseen += [f"block {block} {name}" for name in self._inputs.unseen(block)]
+        sizes = {layer.name: layer.shape[0] for layer in layers}
+        for names in dict.fromkeys(self._of[layer.name] for layer in layers if layer.name in self._of):
+            rows = sum(sizes[name] for name in names)
+            with names_the_block(block):
+                self._enter(block, names, [layer for layer in layers if layer.name in names], rows)
+        self._inputs.forget()
+        if self.downstream:
+            self.downstream.end_block(block, layers)
+            self._inputs.forget()
+        self._reset()
+
+    def _enter(self, block: int, names: tuple[str, ...], layers: list[Layer], rows: int) -> None:
+        calibration, evaluation = (self._moments.get((split, names)) for split in (CALIBRATION, EVALUATION))
+        if calibration is None or evaluation is None:  # An expert that no token reached.
+            return
+        choices = sorted({_CHOICES[rung] for rung in self._rungs})
+        inputs = {choice: Inputs(calibration.total(choice)) for choice in choices}
+        if self._contests.halves:
+            inputs[HALF] = Inputs(calibration.total(TYPICAL, list(range(0, max(self._groups[CALIBRATION]) + 1, 2))))
+        scored = {choice: evaluation.scored(choice) for choice in choices}
+        sides = {
+            rung: Side(_CHOICES[rung], calibration.scored(ALL) if rung == "paper" else scored[_CHOICES[rung]]) for rung in self._rungs
+        }
+        for layer in layers:
+            weight = layer.matrix().to(self._device)
+            protocol, seed = self._contests.protocol, self._work.protocol.seed
+            given = Given(weight, self._contests.own, inputs[choices[0]], weight.shape[0] / rows, protocol, seed, self._work.strict)
+
+            def keep(key: Key, matrix: Tensor, layer: Layer = layer) -> None:
+                if self.downstream:
+                    self.downstream.keep(key, layer, matrix)
+
+            found = self._contests.measure(given, inputs, sides, keep)
+            about = {"block": block, "entries": weight.numel(), "inputs": weight.shape[1]}
+            arrays = {f"{rung}/{name}": array for rung, by_name in found.items() for name, array in by_name.items()}
+            tokens = {f"{rung}/tokens": np.array(float(inputs[_CHOICES[rung]].sums.n)) for rung in self._rungs}
+            self._layers.append({**{name: np.array(float(value)) for name, value in about.items()}, **arrays, **tokens})
+            self._names.append(layer.name)
+
+    def state(self) -> dict[str, Array]:
+        """Return what has been found so far, for a checkpoint."""
+        kept = {name: np.stack([layer[name] for layer in self._layers]) for name in self._layers[0]} if self._layers else {}
+        kept |= {"names": encode_names(self._names), "unseen": encode_names(self._unseen), "scored tokens": self._scored_tokens}
+        return kept | (self.downstream.state() if self.downstream else {})
+
+    def restore(self, state: Mapping[str, Array], blocks: int) -> None:
+        """Take up what a checkpoint held of so many blocks; ValueError when it is not that."""
+        if not blocks:
+            self._layers, self._names, self._unseen, self._scored_tokens = [], [], [], np.zeros(2)
+            if self.downstream:
+                self.downstream.restore({}, 0)
+            return
+        rest = dict(state)
+        names, unseen, tokens = decode_names(rest.pop("names")), decode_names(rest.pop("unseen")), rest.pop("scored tokens")
+        if self.downstream:
+            self.downstream.restore({name: rest.pop(name) for name in list(rest) if name.startswith("downstream/")}, blocks)
+        expected = {"block", "entries", "inputs", *(f"{rung}/{name}" for rung in self._rungs for name in (*_BY_RUNG, "tokens"))}
+        if set(rest) != expected or any(len(array) != len(names) for array in rest.values()) or tokens.shape != (2,):
+            raise ValueError(f"arrays {sorted(rest)} of {len(names)} layers")
+        if set(rest["block"]) - set(range(blocks)):
+            raise ValueError("layers of other blocks")
+        self._layers = [{name: array[i] for name, array in rest.items()} for i in range(len(names))]
+        self._names, self._unseen, self._scored_tokens = names, unseen, tokens
+
+    def result(self, measurement: Measurement) -> dict[str, Array]:
+        """Return the arrays that :class:`harness.reconstruction.Reconstruction` names, by rung, of the measurement's methods."""
+        every = list(self._contests.methods.values())
+        mine = methods_apart(every, slow=measurement is CHALLENGED)
+        places = [i for i, method in enumerate(every) if method.name in mine]
+        found: dict[str, Array] = {}
+        for rung in measurement.rungs:
+            arrays = {name: np.stack([layer[f"{rung}/{name}"] for layer in self._layers]) for name in _BY_RUNG}
+            by_method = {name: array[:, places].swapaxes(0, 1) for name, array in arrays.items() if name in _BY_METHOD}
+            whole = {name: array for name, array in arrays.items() if name not in _BY_METHOD}
+            about = {name: np.array([float(layer[name]) for layer in self._layers]) for name in ("block", "entries", "inputs")}
+            about["tokens"] = np.array([float(layer[f"{rung}/tokens"]) for layer in self._layers])
+            texts = {"names": self._names, "methods": list(mine), "unseen": self._unseen}
+            share = 1 - self._scored_tokens[0] / self._scored_tokens[1] if _CHOICES[rung] == TYPICAL else 0.0
+            every_array = {**by_method, **whole, **about, **{k: encode_names(v) for k, v in texts.items()}, "left_out": np.array(share)}
+            found |= {f"{rung}/{name}": np.ascontiguousarray(array, dtype=np.float64) for name, array in every_array.items()}
+        return found
+
+
+_BY_METHOD = ("error", "base", "error_half", "base_half", "weight", "base_weight", "bits", "base_bits", "error_rest", "base_rest")
+_BY_RUNG = (*_BY_METHOD, "cross", "cross_rest", "parts")

@@ -1,0 +1,189 @@
+"""What a sceptical reader of claim 3 wants to see: every method by scale and metric, where the exceptions are, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from harness.protocol import RUNGS
+from reports.sections import Evidence, as_percent, as_share, as_short, new_table, print_heading, print_legend, told
+
+_LABELS = {
+    "direct": "direct INT4",
+    "dct": "DCT",
+    "svd": "SVD factors",
+    "random": "INT8/INT2, random basis",
+    "pca": "INT8/INT2, PCA basis",
+    "cca": "INT8/INT2, CCA basis",
+    "rotation": "random rotation",
+    "hadamard": "Hadamard rotation",
+    "gptq": "GPTQ",
+    "gptq_factors": "GPTQ on SVD factors",
+    "kmeans": "k-means",
+    "nf4": "NF4",
+    "symmetric": "symmetric INT4",
+}
+_STEPS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+_SHADES = "▁▂▃▄▅▆▇█"
+_BELOW = "×"
+
+
+def print_methods(console: Console, *found: Evidence) -> None:
+    """Print method × scale × metric: geometric means over layers with their intervals, and how many layers are exceptions."""
+    table = new_table("rung", "method", "a scale for", "output MSE", "95% interval", "layers", "below 1", "weights", "bits", "direct's", left=3)
+    for rung in RUNGS:
+        name = rung
+        for method, shown in _methods(found, rung):
+            for label in ("own", "grouped"):
+                if label not in shown or (label == "grouped" and not RUNGS[rung].judged):
+                    continue
+                row, low = shown[label], shown[label]["output"]
+                interval = f"{told(low[1], as_short)} … {told(low[2], as_short)}"
+                spread = f"{told(row['least'], as_short)}–{told(row['most'], as_short)}"
+                bits = [told(value, "{:.2f}".format) for value in row["bits"]]
+                cells = (told(low[0], as_short), interval, spread, f"{row['below']} of {row['layers']}", told(row["weight"], as_short), *bits)
+                table.add_row(name, _label(method) if label == "own" else "", _scale(rung, label), *cells)
+                name = ""
+    if not table.row_count:
+        return
+    print_heading(console, "Every layer stored in four bits: error over that of direct quantisation with as many bits (above 1: direct wins)")
+    console.print(table)
+    print_legend(
+        console,
+        "output MSE: tr(E S Eᵀ)/out, S the second moment of the layer's inputs; geometric mean over layers, least and most of a layer beside it. "
+        "below 1: layers whose ratio is. weights: the same of the weights' own error, which may order methods otherwise. bits: stored for each "
+        "weight, scales, codebooks and, on strict, learned bases counted; direct has no fewer. GPTQ on SVD factors is compared with GPTQ on the "
+        "weight, all others with direct quantisation.",
+    )
+
+
+def print_blocks(console: Console, *found: Evidence) -> None:
+    """Print method × block: how much worse than direct quantisation the layers of each block are."""
+    for rung in (rung for rung in RUNGS if RUNGS[rung].judged):
+        rows = [(method, shown["by_block"]) for method, shown in _methods(found, rung) if shown.get("by_block")]
+        if not rows:
+            continue
+        blocks = sorted({int(block) for _, by_block in rows for block in by_block})
+        print_heading(console, f"Method × block, {rung}: output error over direct quantisation's")
+        table = new_table("method", plot=_ruler(blocks))
+        for method, by_block in rows:
+            table.add_row(_label(method), "".join(_shade(by_block.get(str(block))) for block in blocks))
+        console.print(table)
+        steps = ", ".join(f"{shade} to {step:g}" for shade, step in zip(_SHADES, _STEPS, strict=False))
+        print_legend(console, f"{_BELOW} below 1: direct loses; {steps}, {_SHADES[-1]} above. Geometric mean over the layers of a block.")
+
+
+def print_cross_terms(console: Console, rungs: Evidence) -> None:
+    """Print what the error of quantised factors is made of."""
+    print_heading(console, "The error of quantised SVD factors, over that of direct quantisation")
+    table = new_table("rung", "truncation", "cross-terms", "product", "all together", "cross-terms, groups")
+    for rung, e in rungs.items():
+        parts = e.get("parts") or {}
+        names = ("truncation", "cross", "product", "total")
+        table.add_row(rung, *(told(parts.get(name), as_short) for name in names), told(e.get("grouped"), as_short))
+    console.print(table)
+    print_legend(
+        console,
+        "(A + ε_A)(B + ε_B) − W = (A B − W) + (ε_A B + A ε_B) + ε_A ε_B: truncation, cross-terms, product (Eq. 4). Geometric means over layers; "
+        "the errors may cancel or add, so that parts need not add up.",
+    )
+
+
+def print_downstream(console: Console, rungs: Evidence) -> None:
+    """Print perplexity and KL with all layers stored by every method."""
+    print_heading(console, "All linear layers of all blocks quantised")
+    table = new_table("rung", "method", "perplexity", "95% interval", "over untouched", "KL", left=2)
+    for rung, e in rungs.items():
+        base = e.get("baseline")
+        table.add_row(rung, "untouched", told(base), "", "", "")
+        for method, row in (e.get("variants") or {}).items():
+            value, low, high = row.get("perplexity"), row.get("low"), row.get("high")
+            over = None if value is None or not base else value / base - 1
+            interval = f"{told(low, as_short)} … {told(high, as_short)}"
+            table.add_row("", _label(method), told(value, as_short), interval, told(over, as_short), told(row.get("kl"), as_short))
+    console.print(table)
+    print_legend(
+        console,
+        "over untouched: ΔPPL/PPL. KL: from the untouched model, nats per position. On typical and strict, positions that are not typical at a "
+        "block keep their clean values there. Embeddings, head, norms, biases and routers are untouched. k-means and NF4: a codebook for the "
+        "tensor, on strict for every 64 weights.",
+    )
+
+
+def print_codebooks(console: Console, kmeans: Evidence, nf4: Evidence) -> None:
+    """Print what codebooks gain over uniform levels, by scale and metric."""
+    table = new_table("rung", "codebook", "one for", "gain", "95% interval", "of weights", "bits", "uniform's", left=3)
+    for rung in RUNGS:
+        name = rung
+        for method, shown in _methods((kmeans, nf4), rung):
+            for label, scale in (("own", "tensor"), ("grouped", "64 weights")):
+                if label not in shown:
+                    continue
+                row = shown[label]
+                value, low, high = row["output"]
+                interval = f"{told(_inverse(high), as_short)} … {told(_inverse(low), as_short)}"
+                bits = [told(bits, "{:.2f}".format) for bits in row["bits"]]
+                gain, weight = told(_inverse(value), as_short), told(_inverse(row["weight"]), as_short)
+                table.add_row(name, _label(method) if label == "own" else "", scale, gain, interval, weight, *bits)
+                name = ""
+    if not table.row_count:
+        return
+    print_heading(console, "Codebooks: what they gain over uniform levels of no fewer stored bits")
+    console.print(table)
+    print_legend(
+        console,
+        "gain: output MSE of uniform asymmetric levels over that of the codebook, geometric mean over layers; of weights: the same of the weights' "
+        "own error. uniform's bits: as many as the codebook's, and 16 levels at least. symmetric: 15 uniform levels around 0, one scale.",
+    )
+
+
+def print_concentration(console: Console, layers: Evidence, embeddings: Evidence) -> None:
+    """Print how concentrated the cosine transform of weights is, beside the same weights shuffled."""
+    table = new_table("matrices", "Gini", "shuffled", "excess", "least", "most", "energy in 25%", "shuffled")
+    for name, rungs in (("layers", layers), ("embeddings", embeddings)):
+        e = next(iter(rungs.values()), None)
+        if e:
+            cells = (told(e[key][0], as_share) for key in ("gini", "shuffled", "excess"))
+            energy = (told(e[key][0], as_percent) for key in ("energy", "energy_shuffled"))
+            table.add_row(name, *cells, told(e["excess"][1], as_share), told(e["excess"][2], as_share), *energy)
+    print_heading(console, "Concentration of the two-dimensional cosine transform of weights")
+    console.print(table)
+    print_legend(
+        console,
+        "Gini of squared coefficients, mean over matrices; of Gaussian coefficients it is 2/π ≈ 0.637, not 0.30. shuffled: the same entries in "
+        "random order. energy in 25%: share of the sum of squares in the largest quarter of coefficients.",
+    )
+
+
+def _methods(found: tuple[Evidence, ...], rung: str) -> Iterator[tuple[str, Evidence]]:
+    for rungs in found:
+        yield from ((rungs.get(rung) or {}).get("methods") or {}).items()
+
+
+def _label(method: str) -> str:
+    return _LABELS.get(method, method)
+
+
+def _scale(rung: str, label: str) -> str:
+    return ("row" if rung == "strict" else "tensor") if label == "own" else "128 weights"
+
+
+def _shade(ratio: float | None) -> str:
+    if ratio is None:
+        return " "
+    return _BELOW if ratio < 1 else _SHADES[sum(ratio > step for step in _STEPS)]
+
+
+def _ruler(blocks: list[int]) -> str:
+    """Write every fifth block's number above its place."""
+    line = [" "] * (len(blocks) + 3)
+    for place, block in enumerate(blocks):
+        if block % 5 == 0:
+            line[place : place + len(str(block))] = str(block)
+    return "".join(line).rstrip()
+
+
+def _inverse(value: float | None) -> float | None:
+    return None if not value else 1 / value
+
