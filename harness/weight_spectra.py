@@ -21,8 +21,8 @@ def concentration_of(weight: Tensor, shuffles: int, seed: int | Sequence[int]) -
     ``seed``: of the permutations of W's entries, one number or several (of which one may tell the matrix); the first permutations are the
     same however many there are. NaN for a matrix of zeros.
 
-    Entries are taken in float32 and sums over their coefficients in float64. The transform's rounding, about 1e-7 of ‖W‖ and never beyond
-    1e-6, moves Gini and energy by at most a few times as much, whatever W. An embedding of 49152 × 576 takes 0.5 GB beside its own weights.
+    Entries are taken in float32 and sums over their coefficients in float64. The transform rounds by about 1e-7 of ‖W‖, which moves Gini
+    and energy by at most a few times as much, whatever W. An embedding of 49152 × 576 takes less than 0.5 GB beside its own weights.
     Source: arXiv:2604.20682 §5. Entries that are shuffled keep the distribution of their values and lose only where they stand:
     the coefficient of their mean stays what it is, so that a mean makes no excess.
     """
