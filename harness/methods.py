@@ -55,7 +55,7 @@ class Inputs:
     @cached_property
     def canonical(self) -> Tensor | None:
         """The canonical basis against the block's contribution, ``(in, in)``; None where Δ is not known."""
-        return rotations.canonical(self.sums) if self.sums.y.numel() else None
+        return rotations.canonical(self.sums, axes=self.principal) if self.sums.y.numel() else None
 
 
 @dataclass(frozen=True)
