@@ -29,7 +29,7 @@ class KMeans:
         weight = checked(weight)
         codebook = nearest(centroids(weight, self.levels, self.per)).flatten(0, 1)
         entries = grouped(weight, self.per)
-        index = torch.searchsorted(between(codebook), entries.flatten(0, 1).contiguous())
+        index = torch.searchsorted(midpoints(codebook), entries.flatten(0, 1).contiguous())
         values = codebook.gather(1, index).reshape(weight.shape[0], -1)
         return values[:, : weight.shape[1]].contiguous()
 
@@ -69,7 +69,7 @@ def lloyd(values: Tensor, count: Tensor, levels: int) -> Tensor:
     left = torch.arange(len(values), device=values.device)
     before = torch.full((len(values), levels + 1), -1, device=values.device)
     for _ in range(LIMIT):
-        cuts = torch.cat([first, torch.searchsorted(values, between(found[left])), last], 1)
+        cuts = torch.cat([first, torch.searchsorted(values, midpoints(found[left])), last], 1)
         moved = (cuts != before).any(1)
         if not moved.all():  # Grids without a change are done, and leave.
             left, values, sums, first, last, cuts = (x[moved] for x in (left, values, sums, first, last, cuts))
@@ -94,6 +94,6 @@ def start(values: Tensor, count: Tensor, levels: int) -> Tensor:
     return values.gather(1, torch.searchsorted(seen, ranks + 1))
 
 
-def between(ascending: Tensor) -> Tensor:
+def midpoints(ascending: Tensor) -> Tensor:
     """Return the midpoints ``(grids, levels − 1)`` of neighbouring centroids."""
     return (ascending[:, 1:] + ascending[:, :-1]) / 2
