@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "306e23073bfd236798654df1b0822fd265d77dbe5a193182b637f410cc996604"
+LOCKED = "6f636595999bf2bc9fe239a58c26c42a9e6dcc041aecc9a81dd7333ab0ac95b7"
 AMENDMENTS: tuple[str, ...] = ()
 
 

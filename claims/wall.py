@@ -33,9 +33,7 @@ def of_method(lab: Laboratory, rung: str, found: Reconstruction, name: str, othe
     weights = geometric_mean(Figure(found.weight_ratios(name))).value
     note = f"{everywhere.count} layers, {stored:.2f} bits a weight against {beside:.2f}; error of the weights {_times(float(weights))}"
     evidence = {"methods": {each: _evidence(found, each, rung) for each in (name, *others)}}
-    remarks = Remarks(
-        doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence, everywhere=everywhere, absent=_NOTHING
-    )
+    remarks = Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence, everywhere=everywhere, absent=_NOTHING)
     return geometric_mean(ratios), remarks
 
 
@@ -125,15 +123,24 @@ def concentration(lab: Laboratory, rung: str, embeddings: bool) -> tuple[Figure,
     excess = gini - shuffled
     evidence: dict[str, Any] = {
         name: [float(values.mean()), float(values.min()), float(values.max())]
-        for name, values in {"gini": gini, "shuffled": shuffled, "excess": excess, "energy": energy, "energy_shuffled": energy_shuffled}.items()
+        for name, values in {
+            "gini": gini,
+            "shuffled": shuffled,
+            "excess": excess,
+            "energy": energy,
+            "energy_shuffled": energy_shuffled,
+        }.items()
     }
     note = (
-        f"{len(gini)} matrices: Gini {gini.mean():.3f}, shuffled {shuffled.mean():.3f}; the largest 25% of coefficients hold {energy.mean():.0%} "
-        f"of the energy, shuffled {energy_shuffled.mean():.0%}"
+        f"{len(gini)} matrices: Gini {gini.mean():.3f}, shuffled {shuffled.mean():.3f}; the largest 25% of coefficients hold "
+        f"{energy.mean():.0%} of the energy, shuffled {energy_shuffled.mean():.0%}"
     )
     if not embeddings:
         note += f"; excess of {excess.min():.3f} to {excess.max():.3f} by layer"
-        evidence["by_block"] = {str(b): float(excess[found.arrays["block"] == b].mean()) for b in np.unique(found.arrays["block"]).astype(int)}
+        block = found.arrays["block"]
+        evidence["by_block"] = {str(b): float(excess[block == b].mean()) for b in np.unique(block).astype(int)}
+            str(b): float(excess[found.arrays["block"] == b].mean()) for b in np.unique(found.arrays["block"]).astype(int)
+        }
     return figure, Remarks(caveats=tuple(_quantised_before(lab)), note=f"{note}; no text is run", evidence=evidence)
 
 

@@ -53,7 +53,9 @@ def challenger(name: str, label: str = "") -> Callable[[Make], Make]:
     the others. Raises ValueError for a name that is taken or is none.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"challenger {printable(name)!r}: expected lower-case letters, digits, '-' and '_', 40 at most, a letter or digit first")
+        raise ValueError(
+            f"challenger {printable(name)!r}: expected lower-case letters, digits, '-' and '_', 40 at most, a letter or digit first"
+        )
     if name in {*OWN, *ENTERED}:
         raise ValueError(f"challenger '{name}': there is a method of this name; give it another")
 

@@ -92,9 +92,7 @@ class Contests:
         groups = {rung: len(side.scored.tokens) for rung, side in sides.items()}
         return {rung: self._found(given, rung, side.choice, bits, errors, weight, groups[rung]) for rung, side in sides.items()}
 
-    def _changes(
-        self, given: Given, inputs: Mapping[str, Inputs], choices: set[str], keep: Keep
-    ) -> Iterator[tuple[Key, Tensor, float]]:
+    def _changes(self, given: Given, inputs: Mapping[str, Inputs], choices: set[str], keep: Keep) -> Iterator[tuple[Key, Tensor, float]]:
         """Yield the change of the weight by every method, and by what each is compared with."""
         done: set[Key] = set()
 

@@ -187,10 +187,21 @@ SENSITIVITY = _on_both(
 )
 LOGIT_CHANGE = _on_both("change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,))
 LAST_MAP = _on_both("the last block's map", LastMap, "harness.transferring:measure_map", _INTERVENTIONS)
-RUNS = _on_both("replacement of five blocks", replacement.Runs, "harness.replacing_runs:measure", _INTERVENTIONS, brings=((LAST_MAP[0],), (LAST_MAP[1],)))
+RUNS = _on_both(
+    "replacement of five blocks",
+    replacement.Runs,
+    "harness.replacing_runs:measure",
+    _INTERVENTIONS,
+    brings=((LAST_MAP[0],), (LAST_MAP[1],)),
+)
 SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.shifting:measure", _MOMENTS)
 EACH = _on_both(
-    "replacement of every block", replacement.Each, "harness.replacing_each:measure", _INTERVENTIONS, brings=((RANK,), (AFFINE,)), keeps=False
+    "replacement of every block",
+    replacement.Each,
+    "harness.replacing_each:measure",
+    _INTERVENTIONS,
+    brings=((RANK,), (AFFINE,)),
+    keeps=False,
 )
 TRANSFER = _on_both(
     "maps of other texts",

@@ -236,7 +236,6 @@ CHALLENGERS = {
 """What may get over the wall; measured on ``strict``."""
 
 
-
 def challengers() -> dict[str, Method]:
     """Return what may get over the wall, those that were entered from outside last."""
     return CHALLENGERS | {entry.name: Method(entry.name, entry.label, entry.make, fitted=True) for entry in ENTERED.values()}

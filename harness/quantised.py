@@ -34,7 +34,7 @@ class Quantised(Findings):
         return decode_names(self.arrays["variants"])
 
     def perplexity(self, variant: str) -> Figure:
-        """exp of the mean negative log-likelihood with all layers stored by a method."""
+        """Exp of the mean negative log-likelihood with all layers stored by a method."""
         nll: Array = self.arrays["nll"][self.variants.index(variant)]
         return Figure(float(np.exp(nll.mean())), None, np.exp(without_each(nll)), None, 0.0)
 

@@ -119,16 +119,14 @@ class ReconstructionVisitor:
     def end_block(self, block: int) -> None:
         """Send the block's layers through the arena, and drop their moments."""
         layers = self._inputs.layers(block)
-        self._unseen += [f"block {block} {name}" for name in self._inputs.unseen(block)]
+        self._unseen = list(dict.fromkeys([*self._unseen, *self._inputs.unseen]))
         sizes = {layer.name: layer.shape[0] for layer in layers}
         for names in dict.fromkeys(self._of[layer.name] for layer in layers if layer.name in self._of):
             rows = sum(sizes[name] for name in names)
             with names_the_block(block):
                 self._enter(block, names, [layer for layer in layers if layer.name in names], rows)
-        self._inputs.forget()
         if self.downstream:
             self.downstream.end_block(block, layers)
-            self._inputs.forget()
         self._reset()
 
     def _enter(self, block: int, names: tuple[str, ...], layers: list[Layer], rows: int) -> None:
@@ -140,9 +138,7 @@ class ReconstructionVisitor:
         if self._contests.halves:
             inputs[HALF] = Inputs(calibration.total(TYPICAL, list(range(0, max(self._groups[CALIBRATION]) + 1, 2))))
         scored = {choice: evaluation.scored(choice) for choice in choices}
-        sides = {
-            rung: Side(_CHOICES[rung], calibration.scored(ALL) if rung == "paper" else scored[_CHOICES[rung]]) for rung in self._rungs
-        }
+        sides = {rung: Side(_CHOICES[rung], calibration.scored(ALL) if rung == "paper" else scored[_CHOICES[rung]]) for rung in self._rungs}
         for layer in layers:
             weight = layer.matrix().to(self._device)
             protocol, seed = self._contests.protocol, self._work.protocol.seed

@@ -9,10 +9,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.anatomy import Anatomy
+from harness.concentration import assembled
 from harness.cosine import dct2
+from harness.layer_inputs import LayerInputs
+from harness.layers import Layer
+from harness.measurement import Work
 from harness.statistics import Array
 
 _CHUNK = 1 << 20
+_PROBE = 16  # tokens that show which weights multiply activations
+
+
+def measure(work: Work) -> dict[str, Array]:
+    """Measure every linear layer of every block, the embedding and a head of its own: the same on every rung, as no text is run."""
+    shuffles, seed, anatomy = work.protocol.reconstruction.shuffles, work.protocol.seed, work.anatomy
+    layers = []
+    for block, found in enumerate(_layers(anatomy)):
+        for i, layer in enumerate(found):
+            layers.append((layer.name, block, concentration_of(layer.matrix(), shuffles, (seed, block, i))))
+        work.progress(block + 1, work.blocks)
+    tables = {"embedding": anatomy.embedding.weight}
+    head = getattr(anatomy.head, "weight", None)
+    if head is not None and head.data_ptr() != tables["embedding"].data_ptr():
+        tables["head"] = head
+    embeddings = [(n, concentration_of(w, shuffles, (seed, work.blocks, i))) for i, (n, w) in enumerate(tables.items())]
+    arrays = assembled(layers, embeddings)
+    return {f"{rung}/{name}": array for rung in work.rungs for name, array in arrays.items()}
+
+
+@torch.inference_mode()
+def _layers(anatomy: Anatomy) -> list[list[Layer]]:
+    """Return the linear layers of every block, which a few tokens show."""
+    stream, calls = anatomy.enter(torch.arange(_PROBE, device=anatomy.device)[None] % anatomy.vocabulary)
+    with LayerInputs(anatomy) as inputs:
+        for block, call in enumerate(calls):
+            stream = anatomy.run(block, stream, call)
+            inputs.take(*stream.shape[:2])
+        return [inputs.layers(block) for block in range(len(anatomy.blocks))]
 
 
 def concentration_of(weight: Tensor, shuffles: int, seed: int | Sequence[int]) -> dict[str, Array]:

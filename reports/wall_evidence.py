@@ -31,7 +31,9 @@ _BELOW = "×"
 
 def print_methods(console: Console, *found: Evidence) -> None:
     """Print method × scale × metric: geometric means over layers with their intervals, and how many layers are exceptions."""
-    table = new_table("rung", "method", "a scale for", "output MSE", "95% interval", "layers", "below 1", "weights", "bits", "direct's", left=3)
+    table = new_table(
+        "rung", "method", "a scale for", "output MSE", "95% interval", "layers", "below 1", "weights", "bits", "direct's", left=3
+    )
     for rung in RUNGS:
         name = rung
         for method, shown in _methods(found, rung):
@@ -42,12 +44,21 @@ def print_methods(console: Console, *found: Evidence) -> None:
                 interval = f"{told(low[1], as_short)} … {told(low[2], as_short)}"
                 spread = f"{told(row['least'], as_short)}–{told(row['most'], as_short)}"
                 bits = [told(value, "{:.2f}".format) for value in row["bits"]]
-                cells = (told(low[0], as_short), interval, spread, f"{row['below']} of {row['layers']}", told(row["weight"], as_short), *bits)
+                cells = (
+                    told(low[0], as_short),
+                    interval,
+                    spread,
+                    f"{row['below']} of {row['layers']}",
+                    told(row["weight"], as_short),
+                    *bits,
+                )
                 table.add_row(name, _label(method) if label == "own" else "", _scale(rung, label), *cells)
                 name = ""
     if not table.row_count:
         return
-    print_heading(console, "Every layer stored in four bits: error over that of direct quantisation with as many bits (above 1: direct wins)")
+    print_heading(
+        console, "Every layer stored in four bits: error over that of direct quantisation with as many bits (above 1: direct wins)"
+    )
     console.print(table)
     print_legend(
         console,
@@ -186,4 +197,3 @@ def _ruler(blocks: list[int]) -> str:
 
 def _inverse(value: float | None) -> float | None:
     return None if not value else 1 / value
-
