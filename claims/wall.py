@@ -139,8 +139,6 @@ def concentration(lab: Laboratory, rung: str, embeddings: bool) -> tuple[Figure,
         note += f"; excess of {excess.min():.3f} to {excess.max():.3f} by layer"
         block = found.arrays["block"]
         evidence["by_block"] = {str(b): float(excess[block == b].mean()) for b in np.unique(block).astype(int)}
-            str(b): float(excess[found.arrays["block"] == b].mean()) for b in np.unique(found.arrays["block"]).astype(int)
-        }
     return figure, Remarks(caveats=tuple(_quantised_before(lab)), note=f"{note}; no text is run", evidence=evidence)
 
 

@@ -20,6 +20,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fixtures.errors import ModelError
@@ -53,9 +54,7 @@ def challenger(name: str, label: str = "") -> Callable[[Make], Make]:
     the others. Raises ValueError for a name that is taken or is none.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"challenger {printable(name)!r}: expected lower-case letters, digits, '-' and '_', 40 at most, a letter or digit first"
-        )
+        raise ValueError(f"challenger {printable(name)!r}: expected lower-case letters, digits, '-' and '_', 40 at most")
     if name in {*OWN, *ENTERED}:
         raise ValueError(f"challenger '{name}': there is a method of this name; give it another")
 
@@ -85,5 +84,5 @@ def entered() -> dict[str, str]:
 def _fingerprint(make: Make) -> str:
     """SHA-256 of the file in which the function stands, which may be more than it depends on, but is never less than its own text."""
     file = inspect.getsourcefile(make)
-    text = inspect.getsource(make) if file is None else open(file, encoding="utf-8").read()  # noqa: SIM115
+    text = inspect.getsource(make) if file is None else Path(file).read_text(encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()

@@ -95,6 +95,7 @@ class Contests:
     def _changes(self, given: Given, inputs: Mapping[str, Inputs], choices: set[str], keep: Keep) -> Iterator[tuple[Key, Tensor, float]]:
         """Yield the change of the weight by every method, and by what each is compared with."""
         done: set[Key] = set()
+        rows, columns = given.weight.shape
 
         def made(key: Key, stored: Stored) -> Iterator[tuple[Key, Tensor, float]]:
             done.add(key)
@@ -109,7 +110,7 @@ class Contests:
                     if (stored := method.make(one)) is None:
                         continue
                     yield from made(self.key(method, grain, choice), _checked(method, given, stored))
-                    for levels, _ in matched(stored[1], per, *given.weight.shape, self.protocol.levels):
+                    for levels, _ in matched(stored[1], per, rows, columns, self.protocol.levels):
                         base = _base(method, levels, per, choice)
                         if base not in done:
                             yield from made(base, one.gptq(levels) if method.against == "gptq" else one.quantised(given.weight, levels))
@@ -130,8 +131,9 @@ class Contests:
         groups: int,
     ) -> dict[str, Array]:
         m = len(self.methods)
+        rows, columns = given.weight.shape
         names = ("error", "base", "error_half", "base_half", "weight", "base_weight", "bits", "base_bits")
-        found = {name: np.full((m, 2), np.nan) for name in names}
+        found: dict[str, Array] = {name: np.full((m, 2), np.nan) for name in names}
         found |= {name: np.full((m, 2, groups), np.nan) for name in ("error_rest", "base_rest")}
         found |= {"cross": np.full(2, np.nan), "cross_rest": np.full((2, groups), np.nan), "parts": np.full((2, 2), np.nan)}
         for i, method in enumerate(self.methods.values()):
@@ -141,7 +143,7 @@ class Contests:
                     if key not in errors or (half and not (method.fitted and self.halves)):
                         continue
                     stored = bits[key] * given.weight.numel()
-                    shares = matched(stored, per, *given.weight.shape, self.protocol.levels)
+                    shares = matched(stored, per, rows, columns, self.protocol.levels)
                     bases = [(_base(method, levels, per, fit), part) for levels, part in shares]
                     found[f"error{half}"][at] = errors[key][rung][0]
                     found[f"base{half}"][at] = sum(part * errors[base][rung][0] for base, part in bases)

@@ -29,9 +29,9 @@ def measure(work: Work) -> dict[str, Array]:
         for i, layer in enumerate(found):
             layers.append((layer.name, block, concentration_of(layer.matrix(), shuffles, (seed, block, i))))
         work.progress(block + 1, work.blocks)
-    tables = {"embedding": anatomy.embedding.weight}
-    head = getattr(anatomy.head, "weight", None)
-    if head is not None and head.data_ptr() != tables["embedding"].data_ptr():
+    embedding, head = (getattr(module, "weight", None) for module in (anatomy.embedding, anatomy.head))
+    tables = {"embedding": embedding} if isinstance(embedding, Tensor) else {}
+    if isinstance(head, Tensor) and (embedding is None or head.data_ptr() != embedding.data_ptr()):
         tables["head"] = head
     embeddings = [(n, concentration_of(w, shuffles, (seed, work.blocks, i))) for i, (n, w) in enumerate(tables.items())]
     arrays = assembled(layers, embeddings)

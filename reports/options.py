@@ -73,7 +73,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "FILE",
-        "help": "run this Python file, which enters functions against direct quantisation by @challenger(name) (claim 3, strict); repeatable",
+        "help": "Python that enters ways to store weights against direct quantisation (claim 3, strict), each a function under "
+        "@challenger(name), 'from harness.challengers import challenger'; it is run. Repeatable",
     },
     "--verdicts": {
         "default": "fail",

@@ -62,9 +62,12 @@ def print_methods(console: Console, *found: Evidence) -> None:
     console.print(table)
     print_legend(
         console,
-        "output MSE: tr(E S Eᵀ)/out, S the second moment of the layer's inputs; geometric mean over layers, least and most of a layer beside it. "
-        "below 1: layers whose ratio is. weights: the same of the weights' own error, which may order methods otherwise. bits: stored for each "
-        "weight, scales, codebooks and, on strict, learned bases counted; direct has no fewer. GPTQ on SVD factors is compared with GPTQ on the "
+        "output MSE: tr(E S Eᵀ)/out, S the second moment of the layer's inputs; geometric mean over layers, least and most of a layer "
+        "beside it. "
+        "below 1: layers whose ratio is. weights: the same of the weights' own error, which may order methods otherwise. bits: stored "
+        "for each "
+        "weight, scales, codebooks and, on strict, learned bases counted; direct has no fewer. GPTQ on SVD factors is compared with "
+        "GPTQ on the "
         "weight, all others with direct quantisation.",
     )
 
@@ -96,7 +99,8 @@ def print_cross_terms(console: Console, rungs: Evidence) -> None:
     console.print(table)
     print_legend(
         console,
-        "(A + ε_A)(B + ε_B) − W = (A B − W) + (ε_A B + A ε_B) + ε_A ε_B: truncation, cross-terms, product (Eq. 4). Geometric means over layers; "
+        "(A + ε_A)(B + ε_B) − W = (A B − W) + (ε_A B + A ε_B) + ε_A ε_B: truncation, cross-terms, product (Eq. 4). Geometric means "
+        "over layers; "
         "the errors may cancel or add, so that parts need not add up.",
     )
 
@@ -116,8 +120,10 @@ def print_downstream(console: Console, rungs: Evidence) -> None:
     console.print(table)
     print_legend(
         console,
-        "over untouched: ΔPPL/PPL. KL: from the untouched model, nats per position. On typical and strict, positions that are not typical at a "
-        "block keep their clean values there. Embeddings, head, norms, biases and routers are untouched. k-means and NF4: a codebook for the "
+        "over untouched: ΔPPL/PPL. KL: from the untouched model, nats per position. On typical and strict, positions that are not "
+        "typical at a "
+        "block keep their clean values there. Embeddings, head, norms, biases and routers are untouched. k-means and NF4: a codebook "
+        "for the "
         "tensor, on strict for every 64 weights.",
     )
 
@@ -144,7 +150,8 @@ def print_codebooks(console: Console, kmeans: Evidence, nf4: Evidence) -> None:
     console.print(table)
     print_legend(
         console,
-        "gain: output MSE of uniform asymmetric levels over that of the codebook, geometric mean over layers; of weights: the same of the weights' "
+        "gain: output MSE of uniform asymmetric levels over that of the codebook, geometric mean over layers; of weights: the same of "
+        "the weights' "
         "own error. uniform's bits: as many as the codebook's, and 16 levels at least. symmetric: 15 uniform levels around 0, one scale.",
     )
 
@@ -162,7 +169,8 @@ def print_concentration(console: Console, layers: Evidence, embeddings: Evidence
     console.print(table)
     print_legend(
         console,
-        "Gini of squared coefficients, mean over matrices; of Gaussian coefficients it is 2/π ≈ 0.637, not 0.30. shuffled: the same entries in "
+        "Gini of squared coefficients, mean over matrices; of Gaussian coefficients it is 2/π ≈ 0.637, not 0.30. shuffled: the same "
+        "entries in "
         "random order. energy in 25%: share of the sum of squares in the largest quarter of coefficients.",
     )
 
