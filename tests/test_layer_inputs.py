@@ -204,6 +204,7 @@ def test_only_runs_of_blocks_are_recorded_and_only_until_they_are_taken():
         hidden, calls = anatomy.enter(IDS)
         for b in (0, 1, 1):
             anatomy.run(b, hidden, calls[b])
+        anatomy.blocks[1].mlp(hidden)
         found = inputs.take(WINDOWS, TOKENS)
         assert names(found) == [["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], ["self_attn.o_proj"]]
         assert {layer.block for shared in found for layer in shared.layers} == {1}

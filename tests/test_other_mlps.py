@@ -78,6 +78,7 @@ def test_experts_that_are_modules_are_routed_too(keyword):
         assert [f"mlp.experts.1.{w}" for w in ("w1", "w3")] in names(found)
         (shared,) = [shared for shared in found if shared.layers[0].name == "mlp.experts.1.w1"]
         assert torch.equal(shared.x[0], given[0])
+        assert sum(shared.x.shape[1] for shared in found if shared.layers[0].name.endswith("w1")) == int(CHOSEN.sum())
         layers = [layer for layer in inputs.layers(1) if layer.expert]
         assert [layer.name for layer in layers] == [f"mlp.experts.{e}.{w}" for e in range(3) for w in ("w1", "w2", "w3")]
         assert len(reached) < len(layers)
