@@ -112,9 +112,9 @@ class LayerInputs:
                 why = None if _per_token(use.x, windows, tokens) is not None else "is not given one row a token"
             if why is not None:
                 self._refused[block].setdefault(use.weight.group, why)
-            for weight in self._weights[block]:
-                if weight.group == use.weight.group:
-                    self._found[block].setdefault(weight.name, weight.layers(use.transposed))
+            if use.weight.name not in self._found[block]:
+                same = (weight for weight in self._weights[block] if weight.group == use.weight.group)
+                self._found[block] |= {weight.name: weight.layers(use.transposed) for weight in same}
         dense = ((use.weight, _per_token(use.x, windows, tokens)) for use in uses if not use.weight.expert and self._usable(use.weight))
         return _shared([(self._found[block][weight.name][0], x) for weight, x in dense if x is not None])
 
