@@ -69,22 +69,20 @@ class Contests:
         rows, columns = given.weight.shape
         chunk = max(1, _PRODUCTS // (8 * columns**2))
         waiting: list[Key] = []
-        products: list[Tensor] = []
+        products = given.weight.new_empty(chunk, columns, columns)
 
         def flush() -> None:
             if not waiting:
                 return
-            stacked = torch.stack(products)
             for rung, side in sides.items():
-                whole, rest = side.scored.errors(stacked, rows)
+                whole, rest = side.scored.errors(products[: len(waiting)], rows)
                 for i, key in enumerate(waiting):
                     errors.setdefault(key, {})[rung] = float(whole[i]), rest[i].cpu().numpy()
             waiting.clear()
-            products.clear()
 
         for key, change, stored in self._changes(given, inputs, {side.choice for side in sides.values()}, keep):
             bits[key], weight[key] = stored / given.weight.numel(), float(change.square().mean())
-            products.append(change.T @ change)
+            torch.mm(change.T, change, out=products[len(waiting)])
             waiting.append(key)
             if len(waiting) == chunk:
                 flush()
@@ -199,8 +197,10 @@ def _cross_terms(given: Given, per: Per) -> Iterator[tuple[Key, Tensor, float]]:
 
 
 def _checked(method: Method, given: Given, stored: Stored) -> Stored:
-    """Refuse what is no stored form of the weight: it comes from a function that may be anybody's."""
+    """Refuse what is no stored form of the weight, when it comes from anybody's function."""
     matrix, bits = stored
+    if method.own:
+        return stored
     if matrix.shape != given.weight.shape or not bool(torch.isfinite(matrix).all()) or not bits > 0:
         raise ValueError(
             f"method '{method.name}' returned a matrix of shape {tuple(matrix.shape)} and {bits} bits; expected finite numbers of shape "

@@ -17,10 +17,14 @@ from harness.linearity import CALIBRATION, EVALUATION
 from harness.measurement import (
     ABLATION,
     AFFINE,
+    ARENA,
+    CHALLENGED,
+    CONCENTRATION,
     EACH,
     LAST_MAP,
     PAPER,
     PROJECTION,
+    QUANTISED,
     RANK,
     RUNS,
     SENSITIVITY,
@@ -36,6 +40,9 @@ from harness.protocol import Protocol
 _PROCESS = 700e6  # bytes of Python, torch and transformers
 _FLOAT64 = 8
 _HEAD = 1.3  # the head, with softmax and divergence over the vocabulary
+_WIDE = 8 / 3  # the MLP's inner width over d
+_SORTED = 4000.0  # operations that transforming and sorting take a weight
+_COLUMN = 1e-4  # seconds that GPTQ takes a column beside its products
 _MATRIX, _EIGEN = 1024, 384  # sizes of the probes
 _SECONDS = 0.15
 
@@ -111,6 +118,10 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
     elif measurement in EACH:
         cost.linearity(measurement.layout == PAPER, counts[CALIBRATION], counts[EVALUATION])
         cost.replacing_each(len(measurement.rungs), measurement.layout == STRICT)
+    elif measurement is CONCENTRATION:
+        cost.transforming(model.parameters)
+    elif measurement in (*ARENA, CHALLENGED, *QUANTISED):
+        cost.reconstructing(measurement, counts)
     elif measurement in TRANSFER:
         cost.transferring(counts, measurement.layout == STRICT)
     elif measurement in (*RUNS, *SHIFT, *LAST_MAP):
@@ -181,6 +192,29 @@ class _Counter:
         variants = rungs + 3 * strict / p.replacement.refit_stride
         self.forward(b * (variants * p.evaluation_windows + rungs * p.groups), 0.5)
         self.hold(2 * p.evaluation_windows * p.window / self._d)
+
+    def transforming(self, weights: int) -> None:
+        """Transform every weight, as it is and shuffled, and sort the coefficients."""
+        self.seconds += (1 + self._protocol.reconstruction.shuffles) * weights * _SORTED / self._rates.product
+        self.memory += 5 * self._model.vocabulary * self._d * 4
+
+    def reconstructing(self, measurement: Measurement, counts: dict[str, int]) -> None:
+        """Moments of what layers read, bases, products with every changed weight; a block of the usual shape, twelve d² weights."""
+        p, d, b = self._protocol, self._d, self._model.n_blocks
+        strict, quantised, gptq = measurement.layout == STRICT, measurement in QUANTISED, measurement is CHALLENGED
+        calibration, evaluation = counts[CALIBRATION] * p.window, counts[EVALUATION] * p.window
+        self.forward(counts[CALIBRATION] + counts[EVALUATION], 1.0, head=False)
+        # Three inputs of size d and one of 8d/3, and Δ.
+        squares = (3 + _WIDE**2) * d**2
+        self.products(b * 2 * (calibration * (2 * squares) + evaluation * squares))
+        cheap, slow = (0 if gptq else 34), (6 if gptq or (quantised and strict) else 0)
+        bases = 2 if strict else 3
+        self.solve(b * bases * (4 + _WIDE**3), b * (cheap + slow) * 12 * (1 + _WIDE**3) / 4)
+        self.seconds += slow * b * 3 * (3 + _WIDE) * d * _COLUMN
+        if quantised:
+            self.forward(len(measurement.rungs) * 10 * p.evaluation_windows, 1.0)
+        groups = 2 if strict else p.groups
+        self.hold((groups * 2 + min(p.groups, counts[EVALUATION]) * (1 if strict else 2)) * (3 + _WIDE**2))
 
     def transferring(self, counts: dict[str, int], strict: bool) -> None:
         """Run the text once, and the maps of two texts in the last block's place."""

@@ -42,6 +42,10 @@ class Inputs:
     def __init__(self, sums: Sums) -> None:
         self.sums = sums
 
+    def find(self) -> None:
+        """Find all that may be asked for."""
+        _ = self.second_moment, self.principal, self.canonical
+
     @cached_property
     def second_moment(self) -> Tensor:
         """XᵀX/N, uncentred, ``(in, in)``."""
@@ -129,7 +133,7 @@ class Given:
 class Method:
     """A way to store a matrix. ``fitted``: depends on calibration inputs. ``against``: what it is compared with, at as many bits.
 
-    ``codebook``: its groups are those of codebooks. ``slow``: takes long beside the others. ``label``: how tables name it.
+    ``codebook``: its groups are those of codebooks. ``slow``: takes long beside the others. ``label``: how tables name it. ``own``: not entered from outside.
     """
 
     name: str
@@ -139,6 +143,7 @@ class Method:
     against: Against = "direct"
     codebook: bool = False
     slow: bool = False
+    own: bool = True
 
 
 def _dct(given: Given) -> Stored:
@@ -238,4 +243,4 @@ CHALLENGERS = {
 
 def challengers() -> dict[str, Method]:
     """Return what may get over the wall, those that were entered from outside last."""
-    return CHALLENGERS | {entry.name: Method(entry.name, entry.label, entry.make, fitted=True) for entry in ENTERED.values()}
+    return CHALLENGERS | {entry.name: Method(entry.name, entry.label, entry.make, fitted=True, own=False) for entry in ENTERED.values()}

@@ -7,11 +7,13 @@ The sweep gathers second moments of what the layers of the block at hand read; a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.concurrency import in_parallel
 from harness.contests import HALF, Contests, Key, Side, methods_apart
 from harness.downstream import Downstream
 from harness.labels import decode_names, encode_names
@@ -57,6 +59,15 @@ def methods_of(strict: bool, slow: bool | None) -> dict[str, Method]:
     return {method.name: method for method in every if slow is None or method.slow is slow}
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What some layers of a block read: inputs by choice of calibration tokens, where each rung scores, and the rows of these layers."""
+
+    inputs: Mapping[str, Inputs]
+    sides: Mapping[str, Side]
+    rows: int
+
+
 class ReconstructionVisitor:
     """Visitor: moments of one block's layers, then the arena; and streams of quantised blocks where costs are wanted."""
 
@@ -67,6 +78,8 @@ class ReconstructionVisitor:
         self._rungs = ("strict",) if work.strict else ("paper", "held-out", "typical")
         self._contests = Contests(methods, p.reconstruction, "row" if work.strict else "tensor", halves=work.strict)
         self._groups = {split: contiguous_groups(len(ids), min(p.groups, len(ids))) for split, ids in work.ids.items()}
+        if self._contests.halves:  # What is fitted is fitted to all calibration windows, or to every second group.
+            self._groups[CALIBRATION] = [group % 2 for group in self._groups[CALIBRATION]]
         self.downstream = Downstream(work, self._contests) if downstream else None
         self._layers: list[dict[str, Array]] = []
         self._names: list[str] = []
@@ -121,39 +134,44 @@ class ReconstructionVisitor:
         layers = self._inputs.layers(block)
         self._unseen = list(dict.fromkeys([*self._unseen, *self._inputs.unseen]))
         sizes = {layer.name: layer.shape[0] for layer in layers}
-        for names in dict.fromkeys(self._of[layer.name] for layer in layers if layer.name in self._of):
-            rows = sum(sizes[name] for name in names)
-            with names_the_block(block):
-                self._enter(block, names, [layer for layer in layers if layer.name in names], rows)
+        read: dict[tuple[str, ...], _Read] = {}
+        for names in dict.fromkeys(self._of[name] for name in sizes if name in self._of):
+            calibration, evaluation = (self._moments.get((split, names)) for split in (CALIBRATION, EVALUATION))
+            if calibration is not None and evaluation is not None:  # Else an expert that no token reached.
+                read[names] = self._read(calibration, evaluation, sum(sizes[name] for name in names))
+        with names_the_block(block):
+            # Bases first: layers that share an input share them, and would each find them anew.
+            in_parallel(Inputs.find, [inputs for one in read.values() for inputs in one.inputs.values()], self._device)
+            reached = [layer for layer in layers if self._of.get(layer.name) in read]
+            self._layers += in_parallel(lambda layer: self._measured(layer, read[self._of[layer.name]]), reached, self._device)
+        self._names += [layer.name for layer in reached]
         if self.downstream:
             self.downstream.end_block(block, layers)
         self._reset()
 
-    def _enter(self, block: int, names: tuple[str, ...], layers: list[Layer], rows: int) -> None:
-        calibration, evaluation = (self._moments.get((split, names)) for split in (CALIBRATION, EVALUATION))
-        if calibration is None or evaluation is None:  # An expert that no token reached.
-            return
+    def _read(self, calibration: LayerMoments, evaluation: LayerMoments, rows: int) -> _Read:
         choices = sorted({_CHOICES[rung] for rung in self._rungs})
         inputs = {choice: Inputs(calibration.total(choice)) for choice in choices}
         if self._contests.halves:
-            inputs[HALF] = Inputs(calibration.total(TYPICAL, list(range(0, max(self._groups[CALIBRATION]) + 1, 2))))
+            inputs[HALF] = Inputs(calibration.total(TYPICAL, [0]))
         scored = {choice: evaluation.scored(choice) for choice in choices}
         sides = {rung: Side(_CHOICES[rung], calibration.scored(ALL) if rung == "paper" else scored[_CHOICES[rung]]) for rung in self._rungs}
-        for layer in layers:
-            weight = layer.matrix().to(self._device)
-            protocol, seed = self._contests.protocol, self._work.protocol.seed
-            given = Given(weight, self._contests.own, inputs[choices[0]], weight.shape[0] / rows, protocol, seed, self._work.strict)
+        return _Read(inputs, sides, rows)
 
-            def keep(key: Key, matrix: Tensor, layer: Layer = layer) -> None:
-                if self.downstream:
-                    self.downstream.keep(key, layer, matrix)
+    def _measured(self, layer: Layer, read: _Read) -> dict[str, Array]:
+        weight, p = layer.matrix().to(self._device), self._work.protocol
+        anything = next(iter(read.inputs.values()))
+        given = Given(weight, self._contests.own, anything, len(weight) / read.rows, p.reconstruction, p.seed, self._work.strict)
 
-            found = self._contests.measure(given, inputs, sides, keep)
-            about = {"block": block, "entries": weight.numel(), "inputs": weight.shape[1]}
-            arrays = {f"{rung}/{name}": array for rung, by_name in found.items() for name, array in by_name.items()}
-            tokens = {f"{rung}/tokens": np.array(float(inputs[_CHOICES[rung]].sums.n)) for rung in self._rungs}
-            self._layers.append({**{name: np.array(float(value)) for name, value in about.items()}, **arrays, **tokens})
-            self._names.append(layer.name)
+        def keep(key: Key, matrix: Tensor) -> None:
+            if self.downstream:
+                self.downstream.keep(key, layer, matrix)
+
+        found = self._contests.measure(given, read.inputs, read.sides, keep)
+        arrays = {f"{rung}/{name}": array for rung, by_name in found.items() for name, array in by_name.items()}
+        tokens = {f"{rung}/tokens": float(read.inputs[_CHOICES[rung]].sums.n) for rung in self._rungs}
+        about = {"block": layer.block, "entries": weight.numel(), "inputs": weight.shape[1], **tokens}
+        return {**{name: np.array(float(value)) for name, value in about.items()}, **arrays}
 
     def state(self) -> dict[str, Array]:
         """Return what has been found so far, for a checkpoint."""
