@@ -13,7 +13,7 @@ from harness.gptq import gptq
 from harness.quantizers import Uniform
 from tests.test_moments import rows
 
-QUANTIZERS = [Uniform(16, "row"), Uniform(4, "tensor"), Uniform(8, 5), Uniform(16, "row", symmetric=True)]
+QUANTIZERS = [Uniform(16, "row"), Uniform(4, "tensor"), Uniform(8, 5), Uniform(4, "row", symmetric=True)]
 
 
 def correlated(columns: int, seed: int, count: int = 400) -> torch.Tensor:
@@ -142,6 +142,6 @@ def test_no_second_moment_at_all_is_one_clear_error():
             gptq(weight, moment, quantizer)
     with pytest.raises(ValueError, match="weight has 12 entries that are not finite"):
         gptq(weight * torch.inf, torch.eye(4), quantizer)
-    for bad in ({"damping": -0.1}, {"block": 0}):
+    for bad in ({"damping": -0.1}, {"damping": float("nan")}, {"block": 0}):
         with pytest.raises(ValueError, match=r"damping is .* and block .*; expected"):
             gptq(weight, torch.eye(4), quantizer, **bad)

@@ -137,6 +137,23 @@ def test_grids_are_as_tight_as_16_bits_allow():
     assert (scale <= weight.abs().amax(1) / 7 * (1 + 2.0**-10)).all()
 
 
+def test_small_rows_beside_large_ones_have_grids_of_their_own():
+    """Down to 2⁻²⁴ of the largest number, rows have grids as tight as alone; far below, steps end at the smallest of 30 exponents."""
+    weight = rows(50, 30, 3).double()
+    weight = weight / weight.abs().amax(1, keepdim=True)
+    sizes = 2.0 ** -torch.arange(50, dtype=torch.float64)[:, None]
+    for quantizer in (Uniform(per="row"), Uniform(per="row", symmetric=True)):
+        alone = torch.cat([quantizer.grid(row[None] * size)[1] for row, size in zip(weight, sizes, strict=True)])
+        low, step = quantizer.grid(weight * sizes)
+        assert same(step[:25], alone[:25])
+        assert is_stored(torch.stack([low, step]) if not quantizer.symmetric else step)
+        top = 2.0 ** math.floor(math.log2(float(low.abs().max() if not quantizer.symmetric else step.max())))
+        assert float(step.min()) == top * 2.0**-29
+        found = quantizer.quantized(weight * sizes)
+        assert ((found - weight * sizes).abs() <= step / 2).all()
+        assert same(quantizer.quantized(found), found)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=5), st.integers(1, 5), st.integers(2, 16))
 def test_a_constant_row_gives_low(constants, columns, levels):
