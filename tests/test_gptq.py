@@ -110,6 +110,8 @@ def test_dead_columns_are_rounded_plainly_and_apart():
     assert torch.equal(found[:, dead], quantizer.quantized(weight)[:, dead])
     alone = gptq(weight[:, living], hessian[living][:, living], quantizer, damping=0.5)
     torch.testing.assert_close(found[:, living], alone, rtol=0, atol=1e-12)
+    factor = inverse_factor(hessian, 0.5)[living][:, living]
+    torch.testing.assert_close(factor, inverse_factor(hessian[living][:, living], 0.5), rtol=1e-9, atol=0)
 
 
 def test_what_is_moved_beyond_the_grid_goes_to_its_end():
