@@ -137,6 +137,14 @@ def test_grids_are_as_tight_as_16_bits_allow():
     assert (scale <= weight.abs().amax(1) / 7 * (1 + 2.0**-10)).all()
 
 
+def test_a_step_that_rounding_carries_over_a_power_of_two():
+    """The low of the first row is rounded to 0, its step so to 2; what is stored has the exponents of that 2, and comes back."""
+    weight = torch.tensor([[2.0**-45, 2047 / 1024 + 2.0**-45], [2.0**-39, 1.0]], dtype=torch.float64)
+    once = Uniform(levels=2).quantized(weight)
+    assert once[0].tolist() == [0.0, 2.0]
+    assert same(Uniform(levels=2).quantized(once), once)
+
+
 def test_small_rows_beside_large_ones_have_grids_of_their_own():
     """Down to 2⁻²⁴ of the largest number, rows have grids as tight as alone; far below, steps end at the smallest of 30 exponents."""
     weight = rows(50, 30, 3).double()
