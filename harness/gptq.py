@@ -29,7 +29,7 @@ def gptq(weight: Tensor, second_moment: Tensor, quantizer: Uniform, damping: flo
     hessian = second_moment.to(work)
     if hessian.shape != (columns, columns) or not hessian.isfinite().all():
         raise ValueError(f"second_moment is {tuple(second_moment.shape)}, or not finite; expected finite numbers ({columns}, {columns})")
-    if damping < 0 or block < 1:
+    if not damping >= 0 or block < 1:  # Nor is it when it is no number.
         raise ValueError(f"damping is {damping} and block {block}; expected at least 0 and 1")
     factor = inverse_factor(hessian, damping)
     low, step = quantizer.grid(work)

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import MeasurementError
-from harness.gptq import gptq
+from harness.gptq import gptq, inverse_factor
 from harness.quantizers import Uniform
 from tests.test_moments import rows
 
-QUANTIZERS = [Uniform(16, "row"), Uniform(4, "tensor"), Uniform(8, 5), Uniform(16, "row", symmetric=True)]
+QUANTIZERS = [Uniform(16, "row"), Uniform(4, "tensor"), Uniform(8, 5), Uniform(4, "row", symmetric=True)]
 
 
 def correlated(columns: int, seed: int, count: int = 400) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_neither_blocks_nor_the_scale_of_moments_matter(quantizer, block, power,
 @given(st.sampled_from(QUANTIZERS), st.integers(1, 30), st.integers(0, 10**6))
 def test_the_result_is_on_the_grid(quantizer, columns, seed):
     """Every entry is one of its grid's values, the grid being that of the weight before anything was moved."""
-    weight = rows(5, columns, seed)
+    weight = rows(5, columns, seed).double()
     before = weight.clone()
     found = gptq(weight, correlated(columns, seed + 1), quantizer)
     low, step = quantizer.grid(weight)
@@ -104,11 +104,31 @@ def test_dead_columns_are_rounded_plainly_and_apart():
     dead = torch.tensor([0, 5, 6, 23])
     living = torch.tensor([i for i in range(24) if i not in dead.tolist()])
     hessian[dead], hessian[:, dead] = 0.0, 0.0
-    quantizer = Uniform(16, "tensor")
+    quantizer = Uniform(256, "tensor")
     weight[0, living[0]], weight[0, living[1]] = 9.0, -9.0  # The grid of the whole and of the living columns.
-    found = gptq(weight, hessian, quantizer, block=7)
+    found = gptq(weight, hessian, quantizer, damping=0.5, block=7)
     assert torch.equal(found[:, dead], quantizer.quantized(weight)[:, dead])
-    torch.testing.assert_close(found[:, living], gptq(weight[:, living], hessian[living][:, living], quantizer), rtol=0, atol=1e-12)
+    alone = gptq(weight[:, living], hessian[living][:, living], quantizer, damping=0.5)
+    torch.testing.assert_close(found[:, living], alone, rtol=0, atol=1e-12)
+    factor = inverse_factor(hessian, 0.5)[living][:, living]
+    torch.testing.assert_close(factor, inverse_factor(hessian[living][:, living], 0.5), rtol=1e-9, atol=0)
+
+
+def test_what_is_moved_beyond_the_grid_goes_to_its_end():
+    """Inputs of 3 and 1: the 0.4 that the first column loses would be 1.2 more of the second, which has no more than its largest value."""
+    moment = torch.tensor([[9.0, 3.0], [3.0, 1.0]])
+    for sign in (1.0, -1.0):
+        weight = sign * torch.tensor([[0.4, 1.0]])
+        assert gptq(weight, moment, Uniform(4, symmetric=True), damping=1e-4).tolist() == [[0.0, sign]]
+
+
+def test_pivots_that_are_rounding_are_damped():
+    """A column that is the sum of two others: whatever sign rounding gives its pivot, no damping is damping by 1e-8."""
+    for seed in range(40):
+        inputs = rows(100, 8, seed).double()
+        inputs[:, 0] = inputs[:, 3] + inputs[:, 4]
+        hessian = inputs.T @ inputs
+        assert torch.equal(inverse_factor(hessian, 0.0), inverse_factor(hessian, 1e-8))
 
 
 @pytest.mark.parametrize("rank", [1, 5, 20])
@@ -122,13 +142,13 @@ def test_a_singular_moment_is_damped_until_it_can_be_inverted(rank):
 
 
 def test_damping_rises_tenfold():
-    """With a smallest eigenvalue of −0.05 of the mean diagonal, 0.001 and 0.01 do not serve and 0.1 does."""
+    """With a smallest eigenvalue of −0.05 of the mean diagonal, 0.0001, 0.001 and 0.01 do not serve and 0.1 does."""
     vectors = torch.linalg.qr(rows(12, 12, 9).double()).Q
     values = torch.linspace(-0.05, 2, 12, dtype=torch.float64)
     hessian = vectors @ torch.diag(values) @ vectors.T
     hessian = hessian / hessian.diagonal().mean()
     weight, quantizer = rows(6, 12, 10).double(), Uniform(16)
-    assert torch.equal(gptq(weight, hessian, quantizer, damping=0.001), gptq(weight, hessian, quantizer, damping=0.1))
+    assert torch.equal(gptq(weight, hessian, quantizer, damping=0.0001), gptq(weight, hessian, quantizer, damping=0.1))
 
 
 def test_no_second_moment_at_all_is_one_clear_error():
@@ -142,6 +162,6 @@ def test_no_second_moment_at_all_is_one_clear_error():
             gptq(weight, moment, quantizer)
     with pytest.raises(ValueError, match="weight has 12 entries that are not finite"):
         gptq(weight * torch.inf, torch.eye(4), quantizer)
-    for bad in ({"damping": -0.1}, {"block": 0}):
+    for bad in ({"damping": -0.1}, {"damping": float("nan")}, {"block": 0}):
         with pytest.raises(ValueError, match=r"damping is .* and block .*; expected"):
             gptq(weight, torch.eye(4), quantizer, **bad)

@@ -1,4 +1,4 @@
-"""Quantisers keep what they promise on any matrix, count the bits of what they use, and agree with bitsandbytes and torchao."""
+"""Quantisers keep what they promise on any matrix, count the bits of what they use, and agree with bitsandbytes and torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, dequantize_affine, quantize_affine
 
 from harness.quantizers import NormalFloat, Uniform, normal_levels, onto
 from tests.test_moments import rows
@@ -138,6 +137,31 @@ def test_grids_are_as_tight_as_16_bits_allow():
     assert (scale <= weight.abs().amax(1) / 7 * (1 + 2.0**-10)).all()
 
 
+def test_a_step_that_rounding_carries_over_a_power_of_two():
+    """The low of the first row is rounded to 0, its step so to 2; what is stored has the exponents of that 2, and comes back."""
+    weight = torch.tensor([[2.0**-45, 2047 / 1024 + 2.0**-45], [2.0**-39, 1.0]], dtype=torch.float64)
+    once = Uniform(levels=2).quantized(weight)
+    assert once[0].tolist() == [0.0, 2.0]
+    assert same(Uniform(levels=2).quantized(once), once)
+
+
+def test_small_rows_beside_large_ones_have_grids_of_their_own():
+    """Down to 2⁻²⁴ of the largest number, rows have grids as tight as alone; far below, steps end at the smallest of 30 exponents."""
+    weight = rows(50, 30, 3).double()
+    weight = weight / weight.abs().amax(1, keepdim=True)
+    sizes = 2.0 ** -torch.arange(50, dtype=torch.float64)[:, None]
+    for quantizer in (Uniform(per="row"), Uniform(per="row", symmetric=True)):
+        alone = torch.cat([quantizer.grid(row[None] * size)[1] for row, size in zip(weight, sizes, strict=True)])
+        low, step = quantizer.grid(weight * sizes)
+        assert same(step[:25], alone[:25])
+        assert is_stored(torch.stack([low, step]) if not quantizer.symmetric else step)
+        top = 2.0 ** math.floor(math.log2(float(low.abs().max() if not quantizer.symmetric else step.max())))
+        assert float(step.min()) == top * 2.0**-29
+        found = quantizer.quantized(weight * sizes)
+        assert ((found - weight * sizes).abs() <= step / 2).all()
+        assert same(quantizer.quantized(found), found)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=5), st.integers(1, 5), st.integers(2, 16))
 def test_a_constant_row_gives_low(constants, columns, levels):
@@ -167,19 +191,17 @@ def test_a_group_is_quantised_as_a_matrix_of_its_own(weight, per, kind):
 
 
 @pytest.mark.parametrize("per", ["row", 16, 8])
-def test_affine_grids_equal_torchao(per):
-    """Where zero is a value of the grid and the scale needs no rounding, the results are those of torchao's int4 affine quantisation."""
+def test_affine_grids_equal_fake_quantisation(per):
+    """Where zero is a value of the grid and the scale needs no rounding, the results are those of torch's affine quantisation."""
     generator = np.random.default_rng(5)
     size = 48 if per == "row" else per
     zero, scale = generator.integers(0, 16, (20, 48 // size, 1)), generator.integers(1, 128, (20, 48 // size, 1)) / 512
     k = generator.uniform(0, 15, (20, 48 // size, size))
     k[..., 0], k[..., -1] = 0, 15
     weight = torch.from_numpy(((k - zero) * scale).reshape(20, 48)).float()
-    block = (1, size)
-    theirs, zeros = choose_qparams_affine(weight, MappingType.ASYMMETRIC, block, torch.uint8, 0, 15)
-    entries = quantize_affine(weight, block, theirs, zeros, torch.uint8, 0, 15)
-    oracle = dequantize_affine(entries, block, theirs, zeros, torch.uint8, 0, 15)
-    assert same(Uniform(per=per).quantized(weight), oracle.double())
+    scales, zeros = torch.from_numpy(scale.ravel()).float(), torch.from_numpy(zero.ravel()).int()
+    oracle = torch.fake_quantize_per_channel_affine(weight.view(-1, size), scales, zeros, 0, 0, 15)
+    assert same(Uniform(per=per).quantized(weight), oracle.view_as(weight).double())
 
 
 def test_levels_are_those_of_nf4():
