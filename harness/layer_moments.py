@@ -57,20 +57,16 @@ class LayerMoments:
     def total(self, choice: str, groups: list[int] | None = None) -> Sums:
         """Sums over all groups, or over those given."""
         sums = self._typical.total(groups)
-        for group in range(self._typical.groups) if groups is None else groups:
-            if choice == ALL and self._atypical[group]:
-                sums = sums + self._rest(group)
-        return sums
+        of = range(self._typical.groups) if groups is None else groups
+        rows = [row for group in of for row in self._atypical[group]] if choice == ALL else []
+        return sums + Sums.of(torch.cat([x for x, _ in rows]), torch.cat([y for _, y in rows])) if rows else sums
 
     def scored(self, choice: str) -> Scored:
         """Second moments by group."""
-        parts = []
-        for group in range(self._typical.groups):
-            sums = self._typical.group(group)
-            parts.append(sums + self._rest(group) if choice == ALL and self._atypical[group] else sums)
-        tokens = torch.tensor([part.n for part in parts], dtype=torch.float64, device=self._empty.device)
-        return Scored(tokens, torch.stack([part.xx for part in parts]))
-
-    def _rest(self, group: int) -> Sums:
-        rows = self._atypical[group]
-        return Sums.of(torch.cat([x for x, _ in rows]), torch.cat([y for _, y in rows]))
+        groups = [self._typical.group(group) for group in range(self._typical.groups)]
+        xx, tokens = torch.stack([group.xx for group in groups]), [group.n for group in groups]
+        for group, rows in enumerate(self._atypical if choice == ALL else ()):
+            for x, _ in rows:
+                xx[group].addmm_(x.T, x)
+                tokens[group] += len(x)
+        return Scored(torch.tensor(tokens, dtype=torch.float64, device=xx.device), xx)

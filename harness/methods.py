@@ -133,7 +133,8 @@ class Given:
 class Method:
     """A way to store a matrix. ``fitted``: depends on calibration inputs. ``against``: what it is compared with, at as many bits.
 
-    ``codebook``: its groups are those of codebooks. ``slow``: takes long beside the others. ``label``: how tables name it. ``own``: not entered from outside.
+    ``codebook``: its groups are those of codebooks. ``slow``: takes long beside the others. ``label``: how tables name it. ``own``: not
+    entered from outside.
     """
 
     name: str
