@@ -185,7 +185,7 @@ AutoModelForCausalLM.register(WallConfig, WallModel)
 
 SUBJECTS: dict[str, dict[str, Any]] = {
     # Direct quantisation is nearly exact, and whatever turns or splits the weight is not.
-    "levelled": {"kinds": ["levelled"] * 4},
+    "levelled": {"kinds": ["levelled"] * 4, "rows": 2 * D},
     # Direct quantisation is exact: there is nothing to compare with.
     "exact": {"kinds": ["levelled"] * 2, "noise": 0.0},
     # What one method stores with next to no loss.
@@ -193,8 +193,8 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     "factored": {"kinds": ["factored"] * 4},
     "rotated": {"kinds": ["rotated"] * 4},
     "mixed": {"kinds": ["mixed"] * 4},
-    # Inputs lie in the leading third of their own axes, where there are 256 levels; the bases take 2 bits a weight.
-    "narrow": {"kinds": ["uniform"] * 4, "rows": 2 * D, "narrow": True},
+    # Inputs lie in the leading third of their own axes, where there are 256 levels; a basis takes a bit a weight.
+    "narrow": {"kinds": ["uniform"] * 4, "rows": 4 * D, "narrow": True},
     # One layer of four is a cosine; three of four are rotated, so that one method wins by their mean.
     "one": {"kinds": ["levelled", "levelled", "cosine", "levelled"]},
     "most": {"kinds": ["rotated", "rotated", "levelled", "rotated"]},
