@@ -78,6 +78,7 @@ def test_one_layer_of_four_falsifies_that_every_layer_loses_and_not_that_the_mea
     ratios = lab.arena(rung).ratios("dct", rung == "paper").value
     assert least.value == min(ratios) == ratios[2]
     assert f"{name} by dct" in least.reason
+    assert least.level == 1 - 0.05 / (4 * len(WALL_METHODS))
     assert (mean.verdict, mean.value > 1) == ("inconclusive", True)
     assert mean.value == pytest.approx(np.exp(np.log(ratios).mean()))
     assert mean.reason.startswith(f"1 of 4 below 1 ({name} ")
@@ -93,6 +94,20 @@ def test_where_direct_is_exact_there_is_nothing_to_compare_with(laboratory, rung
             row = judged(TESTED[predicate], lab, rung)
             assert (row.verdict, row.value) == ("not_applicable", None)
             assert row.reason.startswith("no figure: ")
+
+
+@pytest.mark.parametrize(
+    ("predicate", "rung", "reason"),
+    [
+        ("kmeans_gain", "paper", "the whole tensor; 4.06 bits a weight against 4.06;"),
+        ("kmeans_gain", "strict", "groups of 64; 8.00 bits a weight against 8.00;"),
+        ("nf4_gain", "paper", "the whole tensor; 4.01 bits a weight against 4.01;"),
+        ("nf4_gain", "strict", "groups of 64; 4.25 bits a weight against 4.50;"),
+    ],
+)
+def test_codebooks_are_stored_with_the_weights(laboratory, predicate, rung, reason):
+    """64² weights: 16 numbers of 16 bits a codebook, one a scale of NF4, two a grid, of which direct quantisation keeps 16 levels."""
+    assert judged(TESTED[predicate], laboratory("normal"), rung).reason.startswith(reason)
 
 
 def test_planted_weights_are_what_they_say():
