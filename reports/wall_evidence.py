@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from harness.protocol import RUNGS
-from reports.sections import Evidence, as_percent, as_share, as_short, new_table, print_heading, print_legend, told
+from reports.sections import Evidence, as_count, as_percent, as_share, as_short, new_table, print_heading, print_legend, told
 
 _LABELS = {
     "direct": "direct INT4",
@@ -36,25 +36,28 @@ def print_methods(console: Console, *found: Evidence) -> None:
     for rung in RUNGS:
         name = rung
         for method, shown in _methods(found, rung):
-            for label in ("own", "grouped"):
-                if label not in shown or (label == "grouped" and not RUNGS[rung].judged):
+            label = _label(method, shown)
+            for grain in ("own", "grouped"):
+                row = shown.get(grain)
+                if not row or (grain == "grouped" and not RUNGS[rung].judged):
                     continue
-                row = shown[label]
-                spread = f"{told(row['least'], as_short)}–{told(row['most'], as_short)}"
-                first = (name, _label(method, shown) if label == "own" else "", _scale(rung, label))
-                below, weights = f"{row['below']}/{row['layers']}", told(row["weight"], as_short)
-                table.add_row(*first, _interval(row["output"]), spread, below, weights, _bits(row))
-                name = ""
+                spread = f"{told(row.get('least'), as_short)}–{told(row.get('most'), as_short)}"
+                first = (name, label, _scale(rung, grain))
+                below = f"{as_count(row.get('below'))}/{as_count(row.get('layers'))}"
+                weights = told(row.get("weight"), as_short)
+                table.add_row(*first, _interval(row.get("output")), spread, below, weights, _bits(row))
+                name = label = ""
     if not table.row_count:
         return
     print_heading(console, "Every layer in four bits a weight: error over that of direct quantisation with as many (above 1: direct wins)")
     console.print(table)
     print_legend(
         console,
-        "scale: shared by the tensor, a row, or 128 columns of a row. output MSE: tr(E S Eᵀ)/out, S the second moment of the layer's inputs; "
-        "geometric mean over layers, the least and the most of a layer beside it. below 1: layers whose ratio is. weights: the same of the "
-        "weights' own error, which may order methods otherwise. bits: stored for each weight; scales and, on strict, learned bases count. GPTQ on "
-        "factors is compared with GPTQ on the weight, all others with direct quantisation.",
+        "scale: shared by the tensor, a row, or 128 columns of a row. output MSE: tr(E S Eᵀ)/out, S the second moment of the "
+        "layer's inputs; geometric mean over layers, the least and the most of a layer beside it. below 1: layers whose ratio "
+        "is. weights: the same of the weights' own error, which may order methods otherwise. bits: stored for each weight; "
+        "scales and, on strict, learned bases count. GPTQ on factors is compared with GPTQ on the weight, all others with "
+        "direct quantisation.",
     )
 
 
@@ -99,6 +102,8 @@ def print_downstream(console: Console, rungs: Evidence) -> None:
         base = e.get("baseline")
         table.add_row(rung, "untouched", told(base, as_short), "", "")
         for method, row in (e.get("variants") or {}).items():
+            if not row:
+                continue
             value, low, high = row.get("perplexity"), row.get("low"), row.get("high")
             over = None if value is None or not base else value / base - 1
             table.add_row("", _label(method, row), _interval((value, low, high)), told(over, as_short), told(row.get("kl"), as_short))
@@ -119,14 +124,15 @@ def print_codebooks(console: Console, kmeans: Evidence, nf4: Evidence) -> None:
     for rung in RUNGS:
         name = rung
         for method, shown in _methods((kmeans, nf4), rung):
-            for label, scale in (("own", "tensor"), ("grouped", "64 weights")):
-                if label not in shown:
+            label = _label(method, shown)
+            for grain, scale in (("own", "tensor"), ("grouped", "64 weights")):
+                row = shown.get(grain)
+                if not row:
                     continue
-                row = shown[label]
-                value, low, high = (_inverse(limit) for limit in row["output"])
-                first = (name, _label(method, shown) if label == "own" else "", scale)
-                table.add_row(*first, _interval((value, high, low)), told(_inverse(row["weight"]), as_short), _bits(row))
-                name = ""
+                value, low, high = (_inverse(limit) for limit in row.get("output") or [None] * 3)
+                first = (name, label, scale)
+                table.add_row(*first, _interval((value, high, low)), told(_inverse(row.get("weight")), as_short), _bits(row))
+                name = label = ""
     if not table.row_count:
         return
     print_heading(console, "Codebooks: what they gain over uniform levels of no fewer stored bits")
@@ -145,9 +151,10 @@ def print_concentration(console: Console, layers: Evidence, embeddings: Evidence
     for name, rungs in (("layers", layers), ("embeddings", embeddings)):
         e = next(iter(rungs.values()), None)
         if e:
-            cells = (told(e[key][0], as_share) for key in ("gini", "shuffled", "excess"))
-            energy = (told(e[key][0], as_percent) for key in ("energy", "energy_shuffled"))
-            table.add_row(name, *cells, told(e["excess"][1], as_share), told(e["excess"][2], as_share), *energy)
+            of = {key: e.get(key) or [None] * 3 for key in ("gini", "shuffled", "excess", "energy", "energy_shuffled")}
+            cells = (of["gini"][0], of["shuffled"][0], *of["excess"])
+            energy = (told(of[key][0], as_percent) for key in ("energy", "energy_shuffled"))
+            table.add_row(name, *(told(value, as_share) for value in cells), *energy)
     print_heading(console, "Concentration of the two-dimensional cosine transform of weights")
     console.print(table)
     print_legend(
@@ -160,16 +167,16 @@ def print_concentration(console: Console, layers: Evidence, embeddings: Evidence
 
 def _methods(found: tuple[Evidence, ...], rung: str) -> Iterator[tuple[str, Evidence]]:
     for rungs in found:
-        yield from ((rungs.get(rung) or {}).get("methods") or {}).items()
+        yield from ((name, shown) for name, shown in ((rungs.get(rung) or {}).get("methods") or {}).items() if shown)
 
 
-def _interval(limits: Sequence[float | None]) -> str:
-    value, low, high = (told(limit, as_short) for limit in limits)
+def _interval(limits: Sequence[float | None] | None) -> str:
+    value, low, high = (told(limit, as_short) for limit in limits or [None] * 3)
     return f"{value} [{low}, {high}]"
 
 
 def _bits(row: Evidence) -> str:
-    return "/".join(told(bits, "{:.2f}".format) for bits in row["bits"])
+    return "/".join(told(bits, "{:.2f}".format) for bits in row.get("bits") or [None] * 2)
 
 
 def _label(method: str, shown: Evidence) -> str:
@@ -177,8 +184,8 @@ def _label(method: str, shown: Evidence) -> str:
     return label if len(label) <= _WIDEST_LABEL else f"{label[: _WIDEST_LABEL - 1]}…"
 
 
-def _scale(rung: str, label: str) -> str:
-    return ("row" if rung == "strict" else "tensor") if label == "own" else "128"
+def _scale(rung: str, grain: str) -> str:
+    return ("row" if rung == "strict" else "tensor") if grain == "own" else "128"
 
 
 def _shade(ratio: float | None) -> str:
