@@ -207,7 +207,7 @@ class ReconstructionVisitor:
         for rung in measurement.rungs:
             arrays = {name: np.stack([layer[f"{rung}/{name}"] for layer in self._layers]) for name in _BY_RUNG}
             by_method = {name: array[:, places].swapaxes(0, 1) for name, array in arrays.items() if name in _BY_METHOD}
-            whole = {name: array for name, array in arrays.items() if name not in _BY_METHOD}
+            whole = {name: array if "svd" in mine else np.full_like(array, np.nan) for name, array in arrays.items() if name not in _BY_METHOD}
             about = {name: np.array([float(layer[name]) for layer in self._layers]) for name in ("block", "entries", "inputs")}
             about["tokens"] = np.array([float(layer[f"{rung}/tokens"]) for layer in self._layers])
             texts = {"names": self._names, "methods": list(mine), "unseen": self._unseen}
