@@ -104,6 +104,8 @@ class Contests:
             fits = [*sorted(choices), *([HALF] if self.halves else [])] if method.fitted else [""]
             for grain, per in enumerate(self.scales(method)):
                 for choice in fits:
+                    if choice and not inputs[choice].sums.n:  # An expert that atypical tokens alone have reached, or none of this half.
+                        continue
                     one = replace(given, per=per, inputs=inputs[choice or min(choices)])
                     if (stored := method.make(one)) is None:
                         continue
