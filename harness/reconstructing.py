@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.concurrency import in_parallel
 from harness.contests import HALF, Contests, Key, Side, methods_apart
 from harness.downstream import Downstream
+from harness.errors import MeasurementError
 from harness.labels import decode_names, encode_names
 from harness.layer_inputs import LayerInputs, Shared
 from harness.layer_moments import ALL, TYPICAL, LayerMoments
@@ -167,7 +168,10 @@ class ReconstructionVisitor:
             if self.downstream:
                 self.downstream.keep(key, layer, matrix)
 
-        found = self._contests.measure(given, read.inputs, read.sides, keep)
+        try:
+            found = self._contests.measure(given, read.inputs, read.sides, keep)
+        except MeasurementError as error:
+            raise MeasurementError(f"block {layer.block}, {layer.name}: {error}") from error
         arrays = {f"{rung}/{name}": array for rung, by_name in found.items() for name, array in by_name.items()}
         tokens = {f"{rung}/tokens": float(read.inputs[_CHOICES[rung]].sums.n) for rung in self._rungs}
         about = {"block": layer.block, "entries": weight.numel(), "inputs": weight.shape[1], **tokens}
@@ -207,7 +211,9 @@ class ReconstructionVisitor:
         for rung in measurement.rungs:
             arrays = {name: np.stack([layer[f"{rung}/{name}"] for layer in self._layers]) for name in _BY_RUNG}
             by_method = {name: array[:, places].swapaxes(0, 1) for name, array in arrays.items() if name in _BY_METHOD}
-            whole = {name: array if "svd" in mine else np.full_like(array, np.nan) for name, array in arrays.items() if name not in _BY_METHOD}
+            whole = {
+                name: array if "svd" in mine else np.full_like(array, np.nan) for name, array in arrays.items() if name not in _BY_METHOD
+            }
             about = {name: np.array([float(layer[name]) for layer in self._layers]) for name in ("block", "entries", "inputs")}
             about["tokens"] = np.array([float(layer[f"{rung}/tokens"]) for layer in self._layers])
             texts = {"names": self._names, "methods": list(mine), "unseen": self._unseen}
