@@ -94,7 +94,7 @@ class Downstream:
         dtype = next(self._work.anatomy.blocks[0].parameters()).dtype
         for rung, name in self._variants:
             array = state[f"downstream/{rung}/{name}"]
-            if array.dtype != np.uint8 or array.size != int(np.prod(shape)) * dtype.itemsize:
+            if array.dtype != np.uint8 or array.shape != (int(np.prod(shape)) * dtype.itemsize,):
                 raise ValueError(f"stream of {name}: {array.size} bytes")
             self._streams[rung, name] = torch.from_numpy(array.copy()).view(dtype).view(shape).to(self._work.subject.device)
         self._left_out = left_out.copy()

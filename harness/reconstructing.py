@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fixtures.naming import printable
 from harness.concurrency import in_parallel
 from harness.contests import HALF, Contests, Key, Side, methods_apart
 from harness.downstream import Downstream
@@ -216,6 +217,9 @@ class ReconstructionVisitor:
 
     def result(self, measurement: Measurement) -> dict[str, Array]:
         """Return the arrays that :class:`harness.reconstruction.Reconstruction` names, by rung, of the measurement's methods."""
+        if not self._layers:
+            why = "; ".join(printable(name) for name in self._unseen[:3])
+            raise MeasurementError(f"no linear layer of any block can be followed{f': {why}' if why else ''}")
         every = list(self._contests.methods.values())
         mine = methods_apart(every, slow=measurement is CHALLENGED)
         places = [i for i, method in enumerate(every) if method.name in mine]
