@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from harness.admission import dissect
 from harness.challengers import ENTERED, challenger
-from harness.contests import matched
+from harness.contests import _cross_terms, matched
 from harness.errors import MeasurementError
 from harness.labels import decode_names
 from harness.measurement import ARENA, CHALLENGED, QUANTISED, Sizes, Work
+from harness.methods import CHALLENGERS, WALL, Given, Inputs
+from harness.moments import Sums
 from harness.protocol import Protocol, ReconstructionProtocol
 from harness.quantised import Quantised
 from harness.quantizers import Uniform
@@ -213,6 +215,33 @@ def test_direct_quantisation_stores_as_many_bits(bits, per, rows, columns, fewes
     assert found == pytest.approx(min(max(asked, stored(fewest)), stored(1 << 24)), rel=1e-12)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(["tensor", "row", 4]), st.integers(1, 24), st.integers(1, 24), st.integers(0, 10**6))
+def test_the_parts_of_quantised_factors_add_up(per, rows, columns, seed):
+    """(A + ε_A)(B + ε_B) − W = (A B − W) + (ε_A B + A ε_B) + ε_A ε_B; there are none where no rank saves anything."""
+    weight = torch.from_numpy(np.random.default_rng(seed).standard_normal((rows, columns)))
+    layer = Given(weight, per, Inputs(Sums.of(weight[:0], weight[:0])), 1.0, SIZES, 0, count_bases=True)
+    stored, parts = WALL["svd"].make(layer), {key[0]: change for key, change, _ in _cross_terms(layer, per)}
+    assert (stored is None) == (not parts) == (min(rows, columns) == 1)
+    if stored is not None:
+        assert list(parts) == ["truncation", "cross", "product"]
+        torch.testing.assert_close(sum(parts.values()), stored[0] - weight, rtol=0, atol=1e-12)
+        # The truncation has as many dimensions as the rank leaves, and lies across the product.
+        assert torch.linalg.matrix_rank(parts["truncation"], atol=1e-9) == min(rows, columns) - rows * columns // (rows + columns)
+        torch.testing.assert_close(
+            (stored[0] - weight - parts["truncation"]).square().sum(), (parts["cross"] + parts["product"]).square().sum()
+        )
+
+
+def test_a_model_without_a_layer_that_can_be_followed_is_an_error(monkeypatch):
+    """What stands in the way is named."""
+    monkeypatch.setattr("harness.layers._PRODUCTS", {})
+    with pytest.raises(
+        MeasurementError, match=r"^no linear layer of any block can be followed: .*h\.0\.attn\.c_attn\.weight is in no product"
+    ):
+        small("gpt2", drawn(), ARENA[0])
+
+
 def small(family, ids, measurement, model=None):
     """Measure a tiny model of a family on drawn text."""
     anatomy = dissect(build(family) if model is None else model)
@@ -326,8 +355,6 @@ def entered():
 
 def test_a_challenger_from_outside_is_measured_as_one_of_ours_would_be(entered):
     """The Hadamard rotation under another name: every figure and every cost is the same; and what it writes to is its own."""
-    from harness.methods import CHALLENGERS
-
     ids = drawn()
     before = small("gpt2", ids, QUANTISED[1])
 
