@@ -7,12 +7,15 @@ of levels, some entries have one level more than the others: error and bits are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fixtures.naming import printable
+from harness.errors import MeasurementError
 from harness.layer_moments import Scored
 from harness.methods import Given, Inputs, Method, Stored
 from harness.protocol import ReconstructionProtocol
@@ -104,10 +107,12 @@ class Contests:
             fits = [*sorted(choices), *([HALF] if self.halves else [])] if method.fitted else [""]
             for grain, per in enumerate(self.scales(method)):
                 for choice in fits:
-                    one = replace(given, per=per, inputs=inputs[choice or min(choices)])
-                    if (stored := method.make(one)) is None:
+                    if choice and not inputs[choice].sums.n:  # An expert that atypical tokens alone have reached, or none of this half.
                         continue
-                    yield from made(self.key(method, grain, choice), _checked(method, given, stored))
+                    one = replace(given, per=per, inputs=inputs[choice or min(choices)])
+                    if (stored := _stored(method, one)) is None:
+                        continue
+                    yield from made(self.key(method, grain, choice), stored)
                     for levels, _ in matched(stored[1], per, rows, columns, self.protocol.levels):
                         base = _base(method, levels, per, choice)
                         if base not in done:
@@ -196,17 +201,27 @@ def _cross_terms(given: Given, per: Per) -> Iterator[tuple[Key, Tensor, float]]:
         yield (name, str(per), ""), change, 0.0
 
 
-def _checked(method: Method, given: Given, stored: Stored) -> Stored:
-    """Refuse what is no stored form of the weight, when it comes from anybody's function."""
-    matrix, bits = stored
+def _stored(method: Method, given: Given) -> Stored | None:
+    """Store the weight by a method. Raises MeasurementError where a function that is not ours fails or returns what is no stored form."""
     if method.own:
-        return stored
-    if matrix.shape != given.weight.shape or not bool(torch.isfinite(matrix).all()) or not bits > 0:
-        raise ValueError(
-            f"method '{method.name}' returned a matrix of shape {tuple(matrix.shape)} and {bits} bits; expected finite numbers of shape "
-            f"{tuple(given.weight.shape)} and a number of bits above 0"
-        )
-    return matrix.to(given.weight), float(bits)
+        return method.make(given)
+    inputs = copy(given.inputs)
+    inputs.__dict__.pop("second_moment", None)
+    # Of its own, for it may write to what it is given.
+    given = replace(given, weight=given.weight.clone(), inputs=inputs, made={})
+    shape = tuple(given.weight.shape)
+    try:
+        found = method.make(given)
+        if found is None:
+            return None
+        matrix, bits = found
+        stored = torch.as_tensor(matrix).to(given.weight), float(bits)
+    except Exception as error:
+        raise MeasurementError(f"challenger '{method.name}': {type(error).__name__}: {printable(error)}") from error
+    if stored[0].shape != shape or not bool(stored[0].isfinite().all()) or not 0 < stored[1] < torch.inf:
+        returned = f"a matrix {tuple(stored[0].shape)} and {stored[1]:g} bits"
+        raise MeasurementError(f"challenger '{method.name}' returned {returned}; expected finite numbers {shape}, and bits above 0")
+    return stored
 
 
 def methods_apart(methods: Sequence[Method], slow: bool) -> dict[str, Method]:

@@ -87,14 +87,17 @@ class Downstream:
         self._streams, self._left_out, self._begun = {}, np.zeros(2), blocks > 0
         if not blocks:
             return
+        left_out = state["downstream/left out"]
+        if len(state) != len(self._variants) + 1 or left_out.dtype != np.float64 or left_out.shape != (2,):
+            raise ValueError(f"streams {sorted(state)}")
         shape = (*self._ids.shape, self._work.width)
         dtype = next(self._work.anatomy.blocks[0].parameters()).dtype
         for rung, name in self._variants:
             array = state[f"downstream/{rung}/{name}"]
-            if array.dtype != np.uint8 or array.size != int(np.prod(shape)) * dtype.itemsize:
+            if array.dtype != np.uint8 or array.shape != (int(np.prod(shape)) * dtype.itemsize,):
                 raise ValueError(f"stream of {name}: {array.size} bytes")
             self._streams[rung, name] = torch.from_numpy(array.copy()).view(dtype).view(shape).to(self._work.subject.device)
-        self._left_out = state["downstream/left out"]
+        self._left_out = left_out.copy()
 
     def result(self) -> dict[str, Array]:
         """Return the arrays that :class:`harness.quantised.Quantised` names, by rung."""

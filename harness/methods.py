@@ -44,7 +44,8 @@ class Inputs:
 
     def find(self) -> None:
         """Find all that may be asked for."""
-        _ = self.second_moment, self.principal, self.canonical
+        if self.sums.n:
+            _ = self.second_moment, self.principal, self.canonical
 
     @cached_property
     def second_moment(self) -> Tensor:

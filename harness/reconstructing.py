@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fixtures.naming import printable
 from harness.concurrency import in_parallel
 from harness.contests import HALF, Contests, Key, Side, methods_apart
 from harness.downstream import Downstream
+from harness.errors import MeasurementError
 from harness.labels import decode_names, encode_names
 from harness.layer_inputs import LayerInputs, Shared
 from harness.layer_moments import ALL, TYPICAL, LayerMoments
@@ -23,6 +25,7 @@ from harness.layers import Layer
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import CHALLENGED, Measurement, Work
 from harness.methods import CODEBOOKS, WALL, Given, Inputs, Method, challengers
+from harness.reconstruction import Reconstruction
 from harness.solving import names_the_block
 from harness.statistics import Array
 from harness.sweep import moment_device, sweep
@@ -167,7 +170,10 @@ class ReconstructionVisitor:
             if self.downstream:
                 self.downstream.keep(key, layer, matrix)
 
-        found = self._contests.measure(given, read.inputs, read.sides, keep)
+        try:
+            found = self._contests.measure(given, read.inputs, read.sides, keep)
+        except MeasurementError as error:
+            raise MeasurementError(f"block {layer.block}, {layer.name}: {error}") from error
         arrays = {f"{rung}/{name}": array for rung, by_name in found.items() for name, array in by_name.items()}
         tokens = {f"{rung}/tokens": float(read.inputs[_CHOICES[rung]].sums.n) for rung in self._rungs}
         about = {"block": layer.block, "entries": weight.numel(), "inputs": weight.shape[1], **tokens}
@@ -190,16 +196,30 @@ class ReconstructionVisitor:
         names, unseen, tokens = decode_names(rest.pop("names")), decode_names(rest.pop("unseen")), rest.pop("scored tokens")
         if self.downstream:
             self.downstream.restore({name: rest.pop(name) for name in list(rest) if name.startswith("downstream/")}, blocks)
-        expected = {"block", "entries", "inputs", *(f"{rung}/{name}" for rung in self._rungs for name in (*_BY_RUNG, "tokens"))}
-        if set(rest) != expected or any(len(array) != len(names) for array in rest.values()) or tokens.shape != (2,):
-            raise ValueError(f"arrays {sorted(rest)} of {len(names)} layers")
-        if set(rest["block"]) - set(range(blocks)):
+        found = {name: (array.dtype, array.shape) for name, array in {**rest, "scored tokens": tokens}.items()}
+        expected = {name: (len(names), *shape) for name, shape in self._shapes().items() if names} | {"scored tokens": (2,)}
+        if found != {name: (np.dtype(np.float64), shape) for name, shape in expected.items()}:
+            raise ValueError(f"arrays {found} of {len(names)} layers")
+        if names and set(rest["block"]) - set(range(blocks)):
             raise ValueError("layers of other blocks")
         self._layers = [{name: array[i] for name, array in rest.items()} for i in range(len(names))]
-        self._names, self._unseen, self._scored_tokens = names, unseen, tokens
+        self._names, self._unseen, self._scored_tokens = names, unseen, tokens.copy()
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what is kept of a layer."""
+        found: dict[str, tuple[int, ...]] = {"block": (), "entries": (), "inputs": ()}
+        for rung in self._rungs:
+            left_out = 1 + max(self._groups[CALIBRATION if rung == "paper" else EVALUATION])
+            sizes: dict[str | int, int] = {"M": len(self._contests.methods), "R": left_out, 2: 2}
+            shapes = {name: tuple(sizes[size] for size in Reconstruction.SHAPES[name] if size != "L") for name in _BY_RUNG}
+            found |= {f"{rung}/{name}": shape for name, shape in (*shapes.items(), ("tokens", ()))}
+        return found
 
     def result(self, measurement: Measurement) -> dict[str, Array]:
         """Return the arrays that :class:`harness.reconstruction.Reconstruction` names, by rung, of the measurement's methods."""
+        if not self._layers:
+            why = "; ".join(printable(name) for name in self._unseen[:3])
+            raise MeasurementError(f"no linear layer of any block can be followed{f': {why}' if why else ''}")
         every = list(self._contests.methods.values())
         mine = methods_apart(every, slow=measurement is CHALLENGED)
         places = [i for i, method in enumerate(every) if method.name in mine]
@@ -207,15 +227,17 @@ class ReconstructionVisitor:
         for rung in measurement.rungs:
             arrays = {name: np.stack([layer[f"{rung}/{name}"] for layer in self._layers]) for name in _BY_RUNG}
             by_method = {name: array[:, places].swapaxes(0, 1) for name, array in arrays.items() if name in _BY_METHOD}
-            whole = {name: array for name, array in arrays.items() if name not in _BY_METHOD}
+            # The parts of SVD factors: nobody else's.
+            whole = {name: arrays[name] if "svd" in mine else np.full_like(arrays[name], np.nan) for name in _OF_FACTORS}
             about = {name: np.array([float(layer[name]) for layer in self._layers]) for name in ("block", "entries", "inputs")}
             about["tokens"] = np.array([float(layer[f"{rung}/tokens"]) for layer in self._layers])
             texts = {"names": self._names, "methods": list(mine), "unseen": self._unseen}
             share = 1 - self._scored_tokens[0] / self._scored_tokens[1] if _CHOICES[rung] == TYPICAL else 0.0
             every_array = {**by_method, **whole, **about, **{k: encode_names(v) for k, v in texts.items()}, "left_out": np.array(share)}
-            found |= {f"{rung}/{name}": np.asarray(array, dtype=np.float64, order="C") for name, array in every_array.items()}
+            found |= {f"{rung}/{name}": np.array(array, dtype=np.float64, order="C") for name, array in every_array.items()}
         return found
 
 
 _BY_METHOD = ("error", "base", "error_half", "base_half", "weight", "base_weight", "bits", "base_bits", "error_rest", "base_rest")
-_BY_RUNG = (*_BY_METHOD, "cross", "cross_rest", "parts")
+_OF_FACTORS = ("cross", "cross_rest", "parts")
+_BY_RUNG = (*_BY_METHOD, *_OF_FACTORS)
