@@ -17,8 +17,9 @@ _NAMED = 3
 class Everywhere:
     """The parts behind a figure, by name; NaN for a part without a figure.
 
-    HOLDS when the lower limit of every part does. FALSIFIED when the upper limit of the figure is, or with ``one_falsifies`` that of any
-    part; the limits of parts are then those of a level of 1 − 0.05/n for n parts, as one in twenty would be falsified by chance.
+    HOLDS when the lower limit of every part does, FALSIFIED when the upper limit of the figure is. With ``one_falsifies`` the figure is the
+    :meth:`worst` part, so that one is enough; limits are then those of a level of 1 − 0.05/n for n parts, as one in twenty would be
+    falsified by chance.
     """
 
     parts: Figure
@@ -45,9 +46,8 @@ class Everywhere:
         return _limits(self, level)
 
     def judged_by(self, high: float, level: float) -> tuple[float, float]:
-        """Return the limits that a bound judges: the least lower one of the parts, and the upper one that falsifies."""
-        lows, highs = self.limits(self.level(level))
-        return float(np.nanmin(lows)), float(np.nanmin(highs)) if self.one_falsifies else high
+        """Return the limits that a bound judges: the least lower one of the parts, and ``high``, that of the figure."""
+        return float(np.nanmin(self.limits(self.level(level))[0])), high
 
     def exceptions(self, bound: Bound, level: float) -> str:
         """Name the parts that do not hold, those that are falsified first."""

@@ -187,7 +187,7 @@ def _bits(found: Reconstruction, name: str, grain: int = OWN) -> tuple[float, fl
 
 def _evidence(found: Reconstruction, name: str, rung: str) -> dict[str, Any]:
     """Return what a report shows of a method: geometric means with intervals, exceptions, bits, and the mean of every block."""
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = {"label": ENTERED[name].label} if name in ENTERED else {}
     for label, grain in (("own", OWN), ("grouped", GROUPED)):
         ratios = found.ratios(name, _in_sample(rung), grain)
         mean, values = geometric_mean(ratios), np.asarray(ratios.value)

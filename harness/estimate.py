@@ -42,7 +42,7 @@ _FLOAT64 = 8
 _HEAD = 1.3  # the head, with softmax and divergence over the vocabulary
 _WIDE = 8 / 3  # the MLP's inner width over d
 _SORTED = 4000.0  # operations that transforming and sorting take a weight
-_COLUMN = 1e-4  # seconds that GPTQ takes a column beside its products
+_COLUMN = 1e7  # operations in the time that GPTQ takes for a column beside its products
 _MATRIX, _EIGEN = 1024, 384  # sizes of the probes
 _SECONDS = 0.15
 
@@ -210,7 +210,7 @@ class _Counter:
         cheap, slow = (0 if gptq else 34), (6 if gptq or (quantised and strict) else 0)
         bases = 2 if strict else 3
         self.solve(b * bases * (4 + _WIDE**3), b * (cheap + slow) * 12 * (1 + _WIDE**3) / 4)
-        self.seconds += slow * b * 3 * (3 + _WIDE) * d * _COLUMN
+        self.products(slow * b * 3 * (3 + _WIDE) * d * _COLUMN)
         if quantised:
             self.forward(len(measurement.rungs) * 10 * p.evaluation_windows, 1.0)
         groups = 2 if strict else p.groups

@@ -22,7 +22,7 @@ def random_orthogonal(size: int, seed: int) -> Tensor:
     Without the signs the distribution would be that of LAPACK's convention for R. Source: Mezzadri, arXiv:math-ph/0609050.
     """
     generator = torch.Generator().manual_seed(seed)
-    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64, device="cpu"))
     basis: Tensor = q * r.diagonal().sign()
     return basis
 

@@ -37,10 +37,8 @@ class _Part:
 
     def add(self, name: str, cost: estimate.Cost) -> None:
         """Add a measurement."""
-        self.lines.append(
-            f"  {name}: {' + '.join(map(str, cost.windows))} windows, {cost.tokens:,} tokens; "
-            f"about {_duration(cost.seconds)}, {readable_size(int(cost.memory))} of memory"
-        )
+        text = f"{' + '.join(map(str, cost.windows))} windows, {cost.tokens:,} tokens" if cost.tokens else "weights alone"
+        self.lines.append(f"  {name}: {text}; about {_duration(cost.seconds)}, {readable_size(int(cost.memory))} of memory")
         self.seconds, self.memory = self.seconds + cost.seconds, max(self.memory, cost.memory)
 
 

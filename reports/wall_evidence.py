@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -27,62 +27,48 @@ _LABELS = {
 _STEPS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 _SHADES = "▁▂▃▄▅▆▇█"
 _BELOW = "×"
+_WIDEST_LABEL = 24
 
 
 def print_methods(console: Console, *found: Evidence) -> None:
     """Print method × scale × metric: geometric means over layers with their intervals, and how many layers are exceptions."""
-    table = new_table(
-        "rung", "method", "a scale for", "output MSE", "95% interval", "layers", "below 1", "weights", "bits", "direct's", left=3
-    )
+    table = new_table("rung", "method", "scale", "output MSE [95%]", "layers", "below 1", "weights", "bits/direct's", left=3)
     for rung in RUNGS:
         name = rung
         for method, shown in _methods(found, rung):
             for label in ("own", "grouped"):
                 if label not in shown or (label == "grouped" and not RUNGS[rung].judged):
                     continue
-                row, low = shown[label], shown[label]["output"]
-                interval = f"{told(low[1], as_short)} … {told(low[2], as_short)}"
+                row = shown[label]
                 spread = f"{told(row['least'], as_short)}–{told(row['most'], as_short)}"
-                bits = [told(value, "{:.2f}".format) for value in row["bits"]]
-                cells = (
-                    told(low[0], as_short),
-                    interval,
-                    spread,
-                    f"{row['below']} of {row['layers']}",
-                    told(row["weight"], as_short),
-                    *bits,
-                )
-                table.add_row(name, _label(method) if label == "own" else "", _scale(rung, label), *cells)
+                first = (name, _label(method, shown) if label == "own" else "", _scale(rung, label))
+                below, weights = f"{row['below']}/{row['layers']}", told(row["weight"], as_short)
+                table.add_row(*first, _interval(row["output"]), spread, below, weights, _bits(row))
                 name = ""
     if not table.row_count:
         return
-    print_heading(
-        console, "Every layer stored in four bits: error over that of direct quantisation with as many bits (above 1: direct wins)"
-    )
+    print_heading(console, "Every layer in four bits a weight: error over that of direct quantisation with as many (above 1: direct wins)")
     console.print(table)
     print_legend(
         console,
-        "output MSE: tr(E S Eᵀ)/out, S the second moment of the layer's inputs; geometric mean over layers, least and most of a layer "
-        "beside it. "
-        "below 1: layers whose ratio is. weights: the same of the weights' own error, which may order methods otherwise. bits: stored "
-        "for each "
-        "weight, scales, codebooks and, on strict, learned bases counted; direct has no fewer. GPTQ on SVD factors is compared with "
-        "GPTQ on the "
-        "weight, all others with direct quantisation.",
+        "scale: shared by the tensor, a row, or 128 columns of a row. output MSE: tr(E S Eᵀ)/out, S the second moment of the layer's inputs; "
+        "geometric mean over layers, the least and the most of a layer beside it. below 1: layers whose ratio is. weights: the same of the "
+        "weights' own error, which may order methods otherwise. bits: stored for each weight; scales and, on strict, learned bases count. GPTQ on "
+        "factors is compared with GPTQ on the weight, all others with direct quantisation.",
     )
 
 
 def print_blocks(console: Console, *found: Evidence) -> None:
     """Print method × block: how much worse than direct quantisation the layers of each block are."""
     for rung in (rung for rung in RUNGS if RUNGS[rung].judged):
-        rows = [(method, shown["by_block"]) for method, shown in _methods(found, rung) if shown.get("by_block")]
+        rows = [(method, shown) for method, shown in _methods(found, rung) if shown.get("by_block")]
         if not rows:
             continue
-        blocks = sorted({int(block) for _, by_block in rows for block in by_block})
+        blocks = sorted({int(block) for _, shown in rows for block in shown["by_block"]})
         print_heading(console, f"Method × block, {rung}: output error over direct quantisation's")
         table = new_table("method", plot=_ruler(blocks))
-        for method, by_block in rows:
-            table.add_row(_label(method), "".join(_shade(by_block.get(str(block))) for block in blocks))
+        for method, shown in rows:
+            table.add_row(_label(method, shown), "".join(_shade(shown["by_block"].get(str(block))) for block in blocks))
         console.print(table)
         steps = ", ".join(f"{shade} to {step:g}" for shade, step in zip(_SHADES, _STEPS, strict=False))
         print_legend(console, f"{_BELOW} below 1: direct loses; {steps}, {_SHADES[-1]} above. Geometric mean over the layers of a block.")
@@ -108,15 +94,14 @@ def print_cross_terms(console: Console, rungs: Evidence) -> None:
 def print_downstream(console: Console, rungs: Evidence) -> None:
     """Print perplexity and KL with all layers stored by every method."""
     print_heading(console, "All linear layers of all blocks quantised")
-    table = new_table("rung", "method", "perplexity", "95% interval", "over untouched", "KL", left=2)
+    table = new_table("rung", "method", "perplexity [95%]", "over untouched", "KL", left=2)
     for rung, e in rungs.items():
         base = e.get("baseline")
-        table.add_row(rung, "untouched", told(base), "", "", "")
+        table.add_row(rung, "untouched", told(base, as_short), "", "")
         for method, row in (e.get("variants") or {}).items():
             value, low, high = row.get("perplexity"), row.get("low"), row.get("high")
             over = None if value is None or not base else value / base - 1
-            interval = f"{told(low, as_short)} … {told(high, as_short)}"
-            table.add_row("", _label(method), told(value, as_short), interval, told(over, as_short), told(row.get("kl"), as_short))
+            table.add_row("", _label(method, row), _interval((value, low, high)), told(over, as_short), told(row.get("kl"), as_short))
     console.print(table)
     print_legend(
         console,
@@ -130,7 +115,7 @@ def print_downstream(console: Console, rungs: Evidence) -> None:
 
 def print_codebooks(console: Console, kmeans: Evidence, nf4: Evidence) -> None:
     """Print what codebooks gain over uniform levels, by scale and metric."""
-    table = new_table("rung", "codebook", "one for", "gain", "95% interval", "of weights", "bits", "uniform's", left=3)
+    table = new_table("rung", "codebook", "one for", "gain [95%]", "of weights", "bits/uniform's", left=3)
     for rung in RUNGS:
         name = rung
         for method, shown in _methods((kmeans, nf4), rung):
@@ -138,11 +123,9 @@ def print_codebooks(console: Console, kmeans: Evidence, nf4: Evidence) -> None:
                 if label not in shown:
                     continue
                 row = shown[label]
-                value, low, high = row["output"]
-                interval = f"{told(_inverse(high), as_short)} … {told(_inverse(low), as_short)}"
-                bits = [told(bits, "{:.2f}".format) for bits in row["bits"]]
-                gain, weight = told(_inverse(value), as_short), told(_inverse(row["weight"]), as_short)
-                table.add_row(name, _label(method) if label == "own" else "", scale, gain, interval, weight, *bits)
+                value, low, high = (_inverse(limit) for limit in row["output"])
+                first = (name, _label(method, shown) if label == "own" else "", scale)
+                table.add_row(*first, _interval((value, high, low)), told(_inverse(row["weight"]), as_short), _bits(row))
                 name = ""
     if not table.row_count:
         return
@@ -150,9 +133,9 @@ def print_codebooks(console: Console, kmeans: Evidence, nf4: Evidence) -> None:
     console.print(table)
     print_legend(
         console,
-        "gain: output MSE of uniform asymmetric levels over that of the codebook, geometric mean over layers; of weights: the same of "
-        "the weights' "
-        "own error. uniform's bits: as many as the codebook's, and 16 levels at least. symmetric: 15 uniform levels around 0, one scale.",
+        "gain: output MSE of uniform asymmetric levels over that of the codebook, geometric mean over layers; of weights: the same of the "
+        "weights' own error. uniform's bits: as many as the codebook's, and 16 levels at least. symmetric: 15 uniform levels around 0, one "
+        "number a scale, as NF4.",
     )
 
 
@@ -180,12 +163,22 @@ def _methods(found: tuple[Evidence, ...], rung: str) -> Iterator[tuple[str, Evid
         yield from ((rungs.get(rung) or {}).get("methods") or {}).items()
 
 
-def _label(method: str) -> str:
-    return _LABELS.get(method, method)
+def _interval(limits: Sequence[float | None]) -> str:
+    value, low, high = (told(limit, as_short) for limit in limits)
+    return f"{value} [{low}, {high}]"
+
+
+def _bits(row: Evidence) -> str:
+    return "/".join(told(bits, "{:.2f}".format) for bits in row["bits"])
+
+
+def _label(method: str, shown: Evidence) -> str:
+    label = _LABELS.get(method) or str(shown.get("label") or method)
+    return label if len(label) <= _WIDEST_LABEL else f"{label[: _WIDEST_LABEL - 1]}…"
 
 
 def _scale(rung: str, label: str) -> str:
-    return ("row" if rung == "strict" else "tensor") if label == "own" else "128 weights"
+    return ("row" if rung == "strict" else "tensor") if label == "own" else "128"
 
 
 def _shade(ratio: float | None) -> str:

@@ -49,9 +49,9 @@ def judged(tested: Any, lab: Laboratory, rung: str, block: int | None = None) ->
     measures: Measures = tested.measures
     rows = []
 
-    def verdict(figure, doubts=(), caveats=(), note=None, absent="absent", evidence=None):  # type: ignore[no-untyped-def]
+    def verdict(figure, doubts=(), caveats=(), note=None, absent="absent", evidence=None, everywhere=None):  # type: ignore[no-untyped-def]
         cell = Cell(lab.model.name, lab.corpus.name, measures.claim.key, measures.predicate.name, rung, block)
-        rows.append(judge(cell, measures, lab.model.n_blocks, figure, doubts, caveats, note, lab, absent))
+        rows.append(judge(cell, measures, lab.model.n_blocks, figure, doubts, caveats, note, lab, absent, everywhere))
 
     tested(**({} if block is None else {"block": block}), rung=rung, lab=lab, verdict=verdict)
     return rows[0]

@@ -180,7 +180,7 @@ def test_the_bounds_are_the_protocols():
         (2, "compression"): (10, 2, up),
         (2, "multi_replacement"): (1.0, 0.25, up),
         (2, "shift_excess"): (1.1, 1.0, up),
-        (3, "wall"): (1, 1, up),
+        **{(3, f"wall_{name}"): (1, 1, up) for name in ("dct", "svd", "random", "pca", "cca")},
         (3, "strictly"): (1, 1, up),
         (3, "cross_terms"): (1, 1, up),
         (4, "depth_trend"): (0.5, 0, up),
@@ -197,6 +197,7 @@ def test_the_bounds_are_the_protocols():
         (5, "head_gain"): (0.10, 0.02, up),
         (5, "supervision"): (0, 0, up),
         ("appendix", "spectral_gini_excess"): (0.05, 0.01, up),
+        ("appendix", "spectral_gini_excess_embeddings"): (0.05, 0.01, up),
         ("appendix", "kmeans_gain"): (1.3, 1, up),
         ("appendix", "nf4_gain"): (1.1, 1, up),
     }
@@ -206,7 +207,7 @@ def test_the_bounds_are_the_protocols():
         (1, "projection_ppl_ratio", "strict"): (2, 1, up),
         (1, "logit_change_correlation", "paper"): (0.20, 0.20, down),
         (1, "logit_change_correlation", "strict"): (0, 0.05, down),
-        (3, "challengers", "strict"): (1, 1, up),
+        **{(3, f"challenger_{name}", "strict"): (1, 1, up) for name in ("rotation", "hadamard", "gptq_factors")},
     }
     assert table == expected
     core = {(c.key, rung): [p.name for p in c.predicates if rung in p.core] for c in CLAIMS for rung in ("paper", "strict")}
@@ -215,8 +216,7 @@ def test_the_bounds_are_the_protocols():
         (1, "strict"): ["projection_ppl_ratio", "subspace_overlap", "variance_ranks_importance"],
         (2, "paper"): ["r2", "r2_lost", "single_replacement", "multi_replacement"],
         (2, "strict"): ["r2", "r2_lost", "single_replacement", "multi_replacement"],
-        (3, "paper"): ["wall"],
-        (3, "strict"): ["wall"],
+        **{(3, rung): [f"wall_{name}" for name in ("dct", "svd", "random", "pca", "cca")] for rung in ("paper", "strict")},
         (4, "paper"): ["depth_trend", "depth_gain"],
         (4, "strict"): ["depth_trend", "depth_gain"],
         (5, "paper"): ["exit_agreement", "kl_easy_share"],
