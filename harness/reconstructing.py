@@ -234,7 +234,7 @@ class ReconstructionVisitor:
             texts = {"names": self._names, "methods": list(mine), "unseen": self._unseen}
             share = 1 - self._scored_tokens[0] / self._scored_tokens[1] if _CHOICES[rung] == TYPICAL else 0.0
             every_array = {**by_method, **whole, **about, **{k: encode_names(v) for k, v in texts.items()}, "left_out": np.array(share)}
-            found |= {f"{rung}/{name}": np.array(array, dtype=np.float64, order="C") for name, array in every_array.items()}
+            found |= {f"{rung}/{name}": np.asarray(array, dtype=np.float64, order="C") for name, array in every_array.items()}
         return found
 
 
