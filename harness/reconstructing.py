@@ -142,7 +142,7 @@ class ReconstructionVisitor:
             calibration, evaluation = (self._moments.get((split, names)) for split in (CALIBRATION, EVALUATION))
             if calibration is not None and evaluation is not None:  # Else an expert that no token reached.
                 read[names] = self._read(calibration, evaluation, sum(sizes[name] for name in names))
-        with names_the_block(block):
+        with names_the_block(block, "it has no PCs or canonical directions"):
             # Bases first: layers that share an input share them, and would each find them anew.
             in_parallel(Inputs.find, [inputs for one in read.values() for inputs in one.inputs.values()], self._device)
             reached = [layer for layer in layers if self._of.get(layer.name) in read]

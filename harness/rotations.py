@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness import subspaces
+from harness.factors import signs
 from harness.moments import Sums
 from harness.subspaces import Principal
 
@@ -50,8 +51,12 @@ def _sylvester(order: int) -> Tensor:
 
 
 def principal(sums: Sums) -> Tensor:
-    """Return the principal axes of the inputs x: eigenvectors of their covariance about the mean, descending by eigenvalue."""
-    return Principal.of(sums.n, sums.x, sums.xx).vectors
+    """Return the principal axes of the inputs x: eigenvectors of their covariance about the mean, descending by eigenvalue.
+
+    The largest entry of each is positive (:func:`harness.factors.signs`); so it is of :func:`canonical`.
+    """
+    axes = Principal.of(sums.n, sums.x, sums.xx).vectors
+    return axes * signs(axes)
 
 
 def canonical(sums: Sums, ridge: float = 1e-4, axes: Tensor | None = None) -> Tensor:
@@ -72,7 +77,7 @@ def canonical(sums: Sums, ridge: float = 1e-4, axes: Tensor | None = None) -> Te
     of_y = subspaces.cca(y, x, cross.T, lam_y, lam_x, min(len(x.mean), len(y.mean))).weights
     weights = x.vectors @ (cross @ (y.vectors.T @ of_y) / (x.values + lam_x)[:, None])
     basis: Tensor = torch.linalg.qr(weights, mode="complete")[0]
-    return basis
+    return basis * signs(basis)
 
 
 def _principal(sums: Sums, axes: Tensor | None) -> Principal:

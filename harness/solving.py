@@ -11,9 +11,9 @@ from harness.errors import MeasurementError
 
 
 @contextmanager
-def names_the_block(block: int) -> Iterator[None]:
-    """Turn a failed factorisation into a MeasurementError that names the block."""
+def names_the_block(block: int, then: str = "no ridge map can be fitted") -> Iterator[None]:
+    """Turn a failed factorisation into a MeasurementError that names the block, and says what it prevents."""
     try:
         yield
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        raise MeasurementError(f"block {block}: its input is zero or degenerate; no ridge map can be fitted") from None
+        raise MeasurementError(f"block {block}: its input is zero or degenerate; {then}") from None

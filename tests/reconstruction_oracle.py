@@ -1,7 +1,7 @@
 """Claim 3 written again from its definitions: NumPy and SciPy in float64, inputs of layers by plain hooks, the model run whole.
 
-What has an oracle of its own is taken as it is: the quantisers, GPTQ and the drawn bases. Nothing defines the signs of PCs and of factors,
-and yet what quantising makes of them depends on the signs: these are taken from the harness, once the rest was found to be the same.
+What has an oracle of its own is taken as it is: the quantisers, GPTQ and the drawn bases. Of PCs and factors the last digits are taken from
+the harness, once all others were found to be the same: a digit decides how an entry is rounded.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ class Fit:
         """Right singular vectors of the centred inputs."""
         found = np.linalg.svd(self.x - self.x.mean(0), full_matrices=False)[2].T
         signed = rotations.principal(Sums.of(torch.from_numpy(self.x), torch.from_numpy(self.y))).numpy()
-        turned = np.sign((found * signed).sum(0))
-        np.testing.assert_allclose(found * turned, signed, atol=1e-6)
+        np.testing.assert_allclose(found * upright(found), signed, atol=1e-6)
         return signed
 
     @cached_property
@@ -63,7 +62,13 @@ class Fit:
             penalty = 1e-4 * np.trace(products) / len(products)
             roots.append(np.linalg.inv(scipy.linalg.sqrtm(products + penalty * np.eye(len(products))).real))
         u = np.linalg.svd(roots[0] @ x.T @ y @ roots[1], full_matrices=False)[0]
-        return np.linalg.qr(roots[0] @ u, mode="complete")[0]
+        found: Array = np.linalg.qr(roots[0] @ u, mode="complete")[0]
+        return found * upright(found)
+
+
+def upright(columns: Array) -> Array:
+    """What makes the largest entry of each column positive."""
+    return np.array([1.0 if max(column, key=abs) > 0 else -1.0 for column in columns.T])
 
 
 def uniform(matrix: Array, levels: int, per: Any) -> Array:
@@ -170,9 +175,8 @@ class Stores:
         u, s, vt = scipy.linalg.svd(w, full_matrices=False)
         a, b = u[:, :rank] * np.sqrt(s[:rank]), np.sqrt(s[:rank])[:, None] * vt[:rank]
         signed = [each.numpy() for each in factors(torch.from_numpy(w), rank)]
-        turned = np.sign((a * signed[0]).sum(0))
-        np.testing.assert_allclose(a * turned, signed[0], atol=1e-9)
-        np.testing.assert_allclose(turned[:, None] * b, signed[1], atol=1e-9)
+        np.testing.assert_allclose(a * upright(u[:, :rank]), signed[0], atol=1e-9)
+        np.testing.assert_allclose(upright(u[:, :rank])[:, None] * b, signed[1], atol=1e-9)
         return signed[0], signed[1]
 
     def base(self, layer: tuple[int, str], method: str, grain: int, choice: str) -> list[tuple[float, Array, float]]:
