@@ -35,11 +35,9 @@ class Everywhere:
         """How many parts have a figure."""
         return int((~np.isnan(np.asarray(self.parts.value))).sum())
 
-    def worst(self) -> Figure:
-        """Return the part whose upper limit is least, which falsifies if any does; without figures, NaN."""
-        if not self.count:
-            return Figure(np.nan)
-        return self.parts.at(int(np.nanargmin(self.limits(self.level(0.95))[1])))
+    def worst(self) -> int | None:
+        """Return the place of the part whose upper limit is least, which falsifies if any does; None without figures."""
+        return int(np.nanargmin(self.limits(self.level(0.95))[1])) if self.count else None
 
     def limits(self, level: float) -> tuple[Array, Array]:
         """Lower and upper limits of every part, NaN where there is no figure."""
@@ -59,7 +57,7 @@ class Everywhere:
         told = []
         if below:
             named = ", ".join(f"{self.names[i]} {values[i]:.3g}" for i in below[:_NAMED])
-            told.append(f"{len(below)} of {self.count} below {bound.holds:g} ({named}{', …' if len(below) > _NAMED else ''})")
+            told.append(f"{len(below)} of {self.count} wholly below {bound.holds:g} ({named}{', …' if len(below) > _NAMED else ''})")
         if undecided:
             told.append(f"{undecided} of {self.count} undecided")
         return "; ".join(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from harness.statistics import Array, Figure
 
 WALL = ("dct", "svd", "random", "pca", "cca")
 _FITTED = ("pca", "cca", "gptq", "gptq_factors")
+_CODEBOOKS = ("kmeans", "nf4", "symmetric")
 _NAMED = 3
 
 
@@ -28,16 +30,17 @@ def of_method(lab: Laboratory, rung: str, found: Reconstruction, name: str, othe
     ratios = found.ratios(name, _in_sample(rung))
     everywhere = Everywhere(ratios, tuple(found.layers))
     doubts, caveats = _of_layers(lab, rung, found, fitted=name in _FITTED)
-    caveats += _without_figure(found, everywhere)
+    caveats += _without_figure(found, everywhere) + _capped(found, name)
     stored, beside = _bits(found, name)
     weights = geometric_mean(Figure(found.weight_ratios(name))).value
     note = f"{everywhere.count} layers, {stored:.2f} bits a weight against {beside:.2f}; error of the weights {_times(float(weights))}"
+    note += _left_out(found) + ("; the interval takes bases and Hessians as given" if name in _FITTED else "")
     evidence = {"methods": {each: _evidence(found, each, rung) for each in (name, *others)}}
     remarks = Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence, everywhere=everywhere, absent=_NOTHING)
     return geometric_mean(ratios), remarks
 
 
-_NOTHING = "no figure: the method applies to no layer, or direct quantisation is exact"
+_NOTHING = "no figure: the method applies to no layer, direct quantisation is exact, or one group of windows is all there is"
 
 
 def strictly(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
@@ -50,15 +53,16 @@ def strictly(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     parts = Figure(value, rest if _in_sample(rung) else None, None if _in_sample(rung) else rest, None, 0.0)
     names = tuple(f"{layer} by {name}" for name in WALL for layer in found.layers)
     everywhere = Everywhere(parts, names, one_falsifies=True)
-    worst = everywhere.worst()
-    doubts, caveats = _of_layers(lab, rung, found, fitted=False)
-    note = None
-    if everywhere.count:
-        place = int(np.nanargmin(np.abs(value - float(worst.value))))
-        note = f"{names[place]}; {everywhere.count} layers and methods"
-        half = np.concatenate([np.full(len(found.layers), np.nan) if f.half is None else np.asarray(f.half) for f in figures])[place]
-        worst = worst if np.isnan(half) else Figure(worst.value, worst.fit, worst.score, float(half), 0.0)
-    return worst, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, everywhere=everywhere, absent=_NOTHING)
+    if (place := everywhere.worst()) is None:
+        return Figure(np.nan), Remarks(absent=_NOTHING)
+    method, layer = WALL[place // len(found.layers)], place % len(found.layers)
+    doubts, caveats = _of_layers(lab, rung, found, fitted=method in _FITTED)
+    weights = found.weight_ratios(method)[layer]
+    note = f"{names[place]}, of {everywhere.count} layers and methods; error of its weights {_times(weights)}{_left_out(found)}"
+    worst, half = parts.at(place), figures[place // len(found.layers)].half
+    if half is not None:
+        worst = replace(worst, half=float(np.asarray(half)[layer]))
+    return worst, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, everywhere=everywhere)
 
 
 def cross_terms(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
@@ -66,18 +70,17 @@ def cross_terms(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     found = lab.arena(rung)
     ratios = found.cross_terms(_in_sample(rung))
     everywhere = Everywhere(ratios, tuple(found.layers))
-    a, m = found.arrays, found.methods.index("svd")
-    base = a["base"][m, :, OWN]
+    parts = found.parts()
     shares = {
-        "truncation": _mean(a["parts"][:, OWN, 0] / base),
+        "truncation": _mean(parts[:, 0]),
         "cross": float(geometric_mean(ratios).value),
-        "product": _mean(a["parts"][:, OWN, 1] / base),
+        "product": _mean(parts[:, 1]),
         "total": float(geometric_mean(found.ratios("svd", _in_sample(rung))).value),
     }
     doubts, caveats = _of_layers(lab, rung, found, fitted=False)
     told = ", ".join(f"{name} {_times(value)}" for name, value in shares.items() if name != "cross")
     exceptions = int((np.asarray(ratios.value) < 1).sum())
-    note = f"{everywhere.count} layers, {exceptions} of them below 1; beside the cross-terms: {told}"
+    note = f"{everywhere.count} layers, {exceptions} of them below 1; beside the cross-terms: {told}{_left_out(found)}"
     evidence = {"parts": shares, "grouped": float(geometric_mean(found.cross_terms(_in_sample(rung), GROUPED)).value)}
     remarks = Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence, absent=_NOTHING)
     return geometric_mean(ratios), remarks
@@ -90,9 +93,9 @@ def codebook(lab: Laboratory, rung: str, name: str) -> tuple[Figure, Remarks]:
     doubts, caveats = _of_layers(lab, rung, found, fitted=False)
     caveats += _without_figure(found, Everywhere(found.ratios(name, _in_sample(rung), grain), tuple(found.layers)))
     stored, beside = _bits(found, name, grain)
-    weights = 1 / float(geometric_mean(Figure(found.weight_ratios(name, grain))).value)
+    weights = 1 / _mean(found.weight_ratios(name, grain))
     where = f"groups of {lab.protocol.reconstruction.codebook_groups}" if grain else "the whole tensor"
-    note = f"{where}; {stored:.2f} bits a weight against {beside:.2f}; of the weights' own error {weights:.3g}"
+    note = f"{where}; {stored:.2f} bits a weight against {beside:.2f}; of the weights' own error {weights:.3g}{_left_out(found)}"
     others = ("symmetric",) if name == "nf4" else ()
     evidence = {"methods": {each: _evidence(found, each, rung) for each in (name, *others)}}
     return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence, absent=_NOTHING)
@@ -101,17 +104,35 @@ def codebook(lab: Laboratory, rung: str, name: str) -> tuple[Figure, Remarks]:
 def downstream(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     """Return the perplexity with all layers quantised directly, and that of every other method beside it."""
     found = lab.quantised(rung)
-    variants = {}
+    bits = _bits_of_variants(lab, rung)
+    variants: dict[str, dict[str, float]] = {}
     for name in found.variants:
         interval = found.perplexity(name).interval(0.95)
-        variants[name] = {"perplexity": interval.value, "low": interval.low, "high": interval.high, "kl": found.kl(name)}
+        figures = {"perplexity": interval.value, "low": interval.low, "high": interval.high, "kl": found.kl(name)}
+        variants[name] = {**figures, "bits": bits.get(name, np.nan)}
     direct, left_out = found.variants[0], found.number("left_out")
-    worst = max(variants, key=lambda name: variants[name]["perplexity"])
-    note = f"perplexity {found.baseline:,.2f} as it is; of the other methods up to {variants[worst]['perplexity']:,.4g} ({worst})"
+    others = {name: row["perplexity"] for name, row in variants.items() if name != direct}
+    least, most = (pick(others, key=others.__getitem__) for pick in (min, max))
+    told = " to ".join(f"{others[name]:,.4g} ({name}, {bits.get(name, np.nan):.2f} bits a weight)" for name in (least, most))
+    note = (
+        f"perplexity {found.baseline:,.2f} as it is; {variants[direct]['bits']:.2f} bits a weight; by other methods, of other bits, {told}"
+    )
     note += f"; {left_out:.2%} of positions left as they were" if left_out else ""
     _, caveats = of_sample(lab, rung, np.inf, lab.facts.width)
     caveats += _quantised_before(lab)
     return found.perplexity(direct), Remarks(caveats=tuple(caveats), note=note, evidence={"baseline": found.baseline, "variants": variants})
+
+
+def _bits_of_variants(lab: Laboratory, rung: str) -> dict[str, float]:
+    """Stored bits a weight of what is run, which the arena that came with it has counted."""
+    arena = lab.arena(rung)
+    grains = {name: GROUPED if rung == "strict" and name in _CODEBOOKS else OWN for name in arena.methods}
+    bits = {name: _bits(arena, name, grain)[0] for name, grain in grains.items()}
+    bits |= {"direct": _bits(arena, "dct")[1]}  # The DCT stores as many.
+    if rung == "strict":
+        challenged = lab.challenged(rung)
+        bits |= {name: _bits(challenged, name)[0] for name in challenged.methods}
+    return bits
 
 
 def concentration(lab: Laboratory, rung: str, embeddings: bool) -> tuple[Figure, Remarks]:
@@ -150,20 +171,36 @@ def entered(found: Reconstruction) -> tuple[str, ...]:
 def _of_layers(lab: Laboratory, rung: str, found: Reconstruction, fitted: bool) -> tuple[list[str], list[str]]:
     """Return doubts and caveats about sample, weights and layers."""
     a, fewest = found.arrays, lab.protocol.reconstruction.expert_tokens
-    whole = a["tokens"] >= a["tokens"].max()  # An expert has its own tokens, and a caveat of its own.
-    doubts, caveats = of_sample(lab, rung, float(a["tokens"][whole].min()) if fitted else np.inf, lab.facts.width)
+    # An expert has its own tokens, and a caveat of its own.
+    dense = [n for name, n in zip(found.layers, a["tokens"], strict=True) if not name.endswith("]") and ".experts." not in name]
+    doubts, caveats = of_sample(lab, rung, min(dense, default=np.inf) if fitted else np.inf, lab.facts.width)
     caveats += _quantised_before(lab)
     starved = [name for name, tokens, inputs in zip(found.layers, a["tokens"], a["inputs"], strict=True) if tokens < fewest * inputs]
     if starved:
         caveats.append(f"{_named(starved)}: read by fewer than {fewest} calibration tokens for each input dimension")
     if unseen := found.unseen:
-        caveats.append(f"{_named(unseen)}: weights whose products could not be followed, left as they are")
+        caveats.append(f"{_named(unseen)}: left as they are")
     return doubts, caveats
 
 
 def _quantised_before(lab: Laboratory) -> list[str]:
     provenance = lab.facts.provenance
     return [f"weights are {provenance}: levels that were theirs before help whatever finds them again"] if "quantised" in provenance else []
+
+
+def _capped(found: Reconstruction, name: str) -> list[str]:
+    a, m = found.arrays, found.methods.index(name)
+    fewer = (a["base_bits"][m, :, OWN] < a["bits"][m, :, OWN] - 0.01).sum()
+    if not fewer:
+        return []
+    return [
+        f"on {fewer} layers the method stores more than the 2²⁰ levels that direct quantisation is given: ratios are lower bounds there"
+    ]
+
+
+def _left_out(found: Reconstruction) -> str:
+    share = found.number("left_out")
+    return f"; {share:.2%} of tokens left out as atypical" if share else ""
 
 
 def _without_figure(found: Reconstruction, everywhere: Everywhere) -> list[str]:
@@ -207,6 +244,7 @@ def _evidence(found: Reconstruction, name: str, rung: str) -> dict[str, Any]:
             "bits": [stored, beside],
         }
         if label == "own":
+            shown["exceptions"] = {found.layers[i]: float(values[i]) for i in np.argsort(values) if values[i] < 1}
             shown["by_block"] = {str(b): value for b, value in by_block(values, found.arrays["block"]).items()}
     return shown
 

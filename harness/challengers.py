@@ -10,7 +10,7 @@
         return layer.quantised(layer.weight.clamp(-limit, limit))
 
 The function takes a :class:`harness.methods.Given` and returns the matrix as it is after storage, ``(out, in) float64``, and the bits that
-are stored; or None for a layer that it does not apply to.
+are stored; or None for a layer that it does not apply to. Layers are stored side by side, so draw from a generator of your own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def challenger(name: str, label: str = "") -> Callable[[Make], Make]:
         raise ValueError(f"challenger '{name}': there is a method of this name; give it another")
 
     def register(make: Make) -> Make:
-        ENTERED[name] = Entry(name, label or name, make, _fingerprint(make))
+        ENTERED[name] = Entry(name, printable(label or name), make, _fingerprint(make))
         return make
 
     return register
@@ -82,7 +83,21 @@ def entered() -> dict[str, str]:
 
 
 def _fingerprint(make: Make) -> str:
-    """SHA-256 of the file in which the function stands, which may be more than it depends on, but is never less than its own text."""
-    file = inspect.getsourcefile(make)
-    text = inspect.getsource(make) if file is None else Path(file).read_text(encoding="utf-8")
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 of the files that the function may depend on.
+
+    Of the one that it stands in, and of whatever was imported from the same folder or below; a fingerprint that changes too often costs a
+    measurement, one that changes too seldom a wrong figure. Of no file but ours: what a decorator wraps is looked through.
+    """
+    function = inspect.unwrap(make)
+    if not inspect.isfunction(function):
+        function = getattr(function, "func", None) or type(function)  # A partial, or an instance that can be called.
+    try:
+        file = Path(inspect.getfile(function)).resolve()
+        named = {Path(f) for module in list(sys.modules.values()) if (f := getattr(module, "__file__", None))}
+        beside = [
+            f.resolve() for f in named if f.is_absolute() and f.suffix == ".py" and f.is_file() and file.parent in f.resolve().parents
+        ]
+        texts = [file.read_bytes(), *(other.read_bytes() for other in sorted(beside))]
+    except (TypeError, OSError) as error:
+        raise ValueError(f"no file is found that challenger {printable(make)} stands in: {printable(error)}") from None
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()

@@ -19,12 +19,13 @@ from harness.errors import MeasurementError
 from harness.layer_moments import Scored
 from harness.methods import Given, Inputs, Method, Stored
 from harness.protocol import ReconstructionProtocol
+from harness.quantizers import FINE as _FINE
 from harness.quantizers import Per, Uniform
 from harness.statistics import Array
 
 HALF = "half"
 """The choice of calibration tokens that is half of the windows."""
-_MOST_LEVELS = 1 << 24  # As many as float32 tells apart in a weight: more bits change nothing.
+_MOST_LEVELS = 1 << 20  # Of direct quantisation: beyond it a ratio is a lower bound, which a caveat says.
 _PRODUCTS = 1 << 28  # bytes of products EᵀE held at once
 
 Key = tuple[str, str, str]
@@ -84,7 +85,7 @@ class Contests:
             waiting.clear()
 
         for key, change, stored in self._changes(given, inputs, {side.choice for side in sides.values()}, keep):
-            bits[key], weight[key] = stored / given.weight.numel(), float(change.square().mean())
+            bits[key], weight[key] = stored, float(change.square().mean())
             torch.mm(change.T, change, out=products[len(waiting)])
             waiting.append(key)
             if len(waiting) == chunk:
@@ -145,17 +146,16 @@ class Contests:
                     key, at = self.key(method, grain, fit), (i, grain)
                     if key not in errors or (half and not (method.fitted and self.halves)):
                         continue
-                    stored = bits[key] * given.weight.numel()
-                    shares = matched(stored, per, rows, columns, self.protocol.levels)
+                    shares = matched(bits[key], per, rows, columns, self.protocol.levels)
                     bases = [(_base(method, levels, per, fit), part) for levels, part in shares]
                     found[f"error{half}"][at] = errors[key][rung][0]
                     found[f"base{half}"][at] = sum(part * errors[base][rung][0] for base, part in bases)
                     if not half:
                         found["error_rest"][at] = errors[key][rung][1]
                         found["base_rest"][at] = sum(part * errors[base][rung][1] for base, part in bases)
-                        found["weight"][at], found["bits"][at] = weight[key], bits[key]
+                        found["weight"][at], found["bits"][at] = weight[key], bits[key] / (rows * columns)
                         found["base_weight"][at] = sum(part * weight[base] for base, part in bases)
-                        found["base_bits"][at] = sum(part * bits[base] for base, part in bases)
+                        found["base_bits"][at] = sum(part * bits[base] for base, part in bases) / (rows * columns)
         for grain, per in enumerate((self.own, self.protocol.groups)):
             if (cross := ("cross", str(per), "")) in errors:
                 found["cross"][grain], found["cross_rest"][grain] = errors[cross][rung]
@@ -166,7 +166,8 @@ class Contests:
 def matched(bits: float, per: Per, rows: int, columns: int, fewest: int) -> list[tuple[int, float]]:
     """Return numbers of levels, and the share of entries that has each, so that direct quantisation stores as many bits.
 
-    ``fewest`` levels at least: where a method stores less, direct quantisation stores more. Two numbers that follow one another, or one.
+    ``fewest`` levels at least: where a method stores less, direct quantisation stores more; 2²⁰ at most. Two numbers that follow one
+    another, or one.
     """
 
     def stored(levels: int) -> float:
@@ -175,7 +176,9 @@ def matched(bits: float, per: Per, rows: int, columns: int, fewest: int) -> list
     if bits <= stored(fewest):
         return [(fewest, 1.0)]
     entries = rows * columns
-    levels = min(int(2 ** min((bits - stored(fewest)) / entries + np.log2(fewest), 24)), _MOST_LEVELS)
+    # As many as pay for the numbers of fine grids, or else of coarse ones; then one more or less for rounding.
+    fine = _afford(bits, stored(_FINE + 1) - entries * np.log2(_FINE + 1), entries)
+    levels = fine if fine > _FINE else min(_afford(bits, stored(fewest) - entries * np.log2(fewest), entries), _FINE)
     while levels < _MOST_LEVELS and stored(levels + 1) <= bits:
         levels += 1
     while levels > fewest and stored(levels) > bits:
@@ -184,6 +187,10 @@ def matched(bits: float, per: Per, rows: int, columns: int, fewest: int) -> list
         return [(levels, 1.0)]
     more = (bits - stored(levels)) / (stored(levels + 1) - stored(levels))
     return [(levels, 1 - more), (levels + 1, more)] if more > 0 else [(levels, 1.0)]
+
+
+def _afford(bits: float, beside: float, entries: int) -> int:
+    return min(int(2 ** min((bits - beside) / entries, 24)), _MOST_LEVELS)
 
 
 def _base(method: Method, levels: int, per: Per, choice: str) -> Key:

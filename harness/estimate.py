@@ -40,7 +40,6 @@ from harness.protocol import Protocol
 _PROCESS = 700e6  # bytes of Python, torch and transformers
 _FLOAT64 = 8
 _HEAD = 1.3  # the head, with softmax and divergence over the vocabulary
-_WIDE = 8 / 3  # the MLP's inner width over d
 _SORTED = 4000.0  # operations that transforming and sorting take a weight
 _COLUMN = 1e7  # operations in the time that GPTQ takes for a column beside its products
 _MATRIX, _EIGEN = 1024, 384  # sizes of the probes
@@ -204,17 +203,21 @@ class _Counter:
         strict, quantised, gptq = measurement.layout == STRICT, measurement in QUANTISED, measurement is CHALLENGED
         calibration, evaluation = counts[CALIBRATION] * p.window, counts[EVALUATION] * p.window
         self.forward(counts[CALIBRATION] + counts[EVALUATION], 1.0, head=False)
-        # Three inputs of size d and one of 8d/3, and Δ.
-        squares = (3 + _WIDE**2) * d**2
-        self.products(b * 2 * (calibration * (2 * squares) + evaluation * squares))
+        # Attention of 3 d² and three matrices of the MLP; three inputs of size d and the MLP's inner one, w times as wide.
+        weights = max(self._model.parameters - self._model.vocabulary * d, 0) / b / d**2
+        w = max((weights - 3) / 3, 1.0)
+        inputs, deltas = 3 + w**2, 3 * 2 + w + 1
+        self.products(b * 2 * d**2 * (calibration * (inputs + deltas) + evaluation * inputs))
         cheap, slow = (0 if gptq else 34), (6 if gptq or (quantised and strict) else 0)
         bases = 2 if strict else 3
-        self.solve(b * bases * (4 + _WIDE**3), b * (cheap + slow) * 12 * (1 + _WIDE**3) / 4)
-        self.products(slow * b * 3 * (3 + _WIDE) * d * _COLUMN)
+        self.solve(b * bases * (4 + w**3), b * (cheap + slow) * weights * (1 + w) / 2)
+        self.products(slow * b * 3 * (3 + w) * d * _COLUMN)
         if quantised:
             self.forward(len(measurement.rungs) * 10 * p.evaluation_windows, 1.0)
-        groups = 2 if strict else p.groups
-        self.hold((groups * 2 + min(p.groups, counts[EVALUATION]) * (1 if strict else 2)) * (3 + _WIDE**2))
+        scored = min(p.groups, counts[EVALUATION])
+        # On ``paper`` both splits are scored over all tokens too, on a copy of the moments of typical ones.
+        held = 2 * (inputs + deltas) + scored * inputs if strict else p.groups * (2 * inputs + deltas) + 2 * scored * inputs
+        self.hold(held)
 
     def transferring(self, counts: dict[str, int], strict: bool) -> None:
         """Run the text once, and the maps of two texts in the last block's place."""

@@ -64,7 +64,9 @@ class LayerMoments:
     def scored(self, choice: str) -> Scored:
         """Second moments by group."""
         groups = [self._typical.group(group) for group in range(self._typical.groups)]
-        xx, tokens = torch.stack([group.xx for group in groups]), [group.n for group in groups]
+        xx, tokens = self._typical.seconds(), [group.n for group in groups]
+        if choice == ALL and any(self._atypical):
+            xx = xx.clone()
         for group, rows in enumerate(self._atypical if choice == ALL else ()):
             for x, _ in rows:
                 xx[group].addmm_(x.T, x)

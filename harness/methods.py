@@ -1,4 +1,4 @@
-"""Ways to store a weight matrix in about four bits an entry, and the registry of them.
+"""Ways to store a weight matrix in few bits an entry, and the registry of them.
 
 A method is a function of what it is given of a layer (:class:`Given`) that returns the matrix as it is after storage, and how many bits it
 stores. Others are entered from outside (:mod:`harness.challengers`).
@@ -103,6 +103,10 @@ class Given:
         bits = sum(bits for _, bits in stored) + (learned and self.count_bases) * p.basis_bits * basis.numel() * self.share
         return torch.cat([matrix for matrix, _ in stored], 1) @ basis.T, bits
 
+    def drawn(self, draw: Callable[[int, int], Tensor]) -> Tensor:
+        """Draw a basis of the inputs by the seed; it is brought beside the weight once a layer."""
+        return self._once((draw,), lambda: draw(self.weight.shape[1], self.seed).to(self.weight.device))
+
     def rotated(self, basis: Tensor) -> Stored:
         """Quantise W Q uniformly and turn it back; the basis is drawn by a seed."""
         matrix, bits = self.quantised(self._turned(basis))
@@ -161,7 +165,7 @@ def _svd(given: Given) -> Stored | None:
 
 
 def _random(given: Given) -> Stored:
-    return given.in_basis(rotations.random_orthogonal(given.weight.shape[1], given.seed).to(given.weight.device), learned=False)
+    return given.in_basis(given.drawn(rotations.random_orthogonal), learned=False)
 
 
 def _pca(given: Given) -> Stored:
@@ -189,11 +193,11 @@ def _symmetric(given: Given) -> Stored:
 
 
 def _rotation(given: Given) -> Stored:
-    return given.rotated(rotations.random_orthogonal(given.weight.shape[1], given.seed).to(given.weight.device))
+    return given.rotated(given.drawn(rotations.random_orthogonal))
 
 
 def _hadamard(given: Given) -> Stored:
-    return given.rotated(rotations.hadamard(given.weight.shape[1], given.seed).to(given.weight.device))
+    return given.rotated(given.drawn(rotations.hadamard))
 
 
 def _gptq(given: Given) -> Stored:

@@ -99,6 +99,10 @@ class Moments:
         self._xy[group].addmm_(x.T, y)
         self._yy[group].addmm_(y.T, y)
 
+    def seconds(self) -> Tensor:
+        """Return Σxxᵀ of every group ``(groups, d, d)`` (a view: valid until rows are added)."""
+        return self._xx
+
     def group(self, group: int) -> Sums:
         """Return the sums of one group (views: valid until rows are added)."""
         return Sums(self._n[group], self._x[group], self._y[group], self._xx[group], self._xy[group], self._yy[group])

@@ -22,8 +22,12 @@ from torch import Tensor
 Per = Literal["tensor", "row"] | int
 """What has a grid of its own: the tensor, a row, or so many neighbouring columns of a row (the last of them may be fewer)."""
 
-NUMBER, EXPONENT = 16, 8
-"""Bits of a stored number, and of the exponent that a tensor's numbers are relative to."""
+NUMBER, WIDE_NUMBER, EXPONENT = 16, 32, 8
+"""Bits of a stored number, of one where grids are fine, and of the exponent that a tensor's numbers are relative to."""
+DIGITS, WIDE_DIGITS = 11, 24
+"""Bits of their significands: those of fp16 and of float32."""
+FINE = 512
+"""Levels beyond which low and step are float32: 16 bits would place a grid no better than within a step or so."""
 
 NF4_OFFSET = 0.9677083
 """The outermost quantile of NF4, as published in the code of arXiv:2305.14314."""
@@ -46,7 +50,8 @@ class Uniform:
     low is rounded down and step up to 16-bit numbers, so that the grid covers its entries, and no entry moves by more than step/2. step is
     at least twice the spacing of 16-bit numbers at low, and a normal number: the smallest entry then always goes to low, which makes
     quantising idempotent (exactly, up to 512 levels); only grids narrower than about levels/500 of their distance from 0 are coarser
-    for it. Where all entries equal low, step is 0.
+    for it. Where all entries equal low, step is 0. Beyond 512 levels low and step are float32 numbers, and counted as such: the error then
+    falls with the square of the levels as far as 2²² of them.
 
     ``symmetric``: k·step for |k| ≤ levels/2 − 1, one value fewer than levels, step the largest magnitude over levels/2 − 1, rounded up.
     """
@@ -77,7 +82,7 @@ class Uniform:
             step = covering(entries.abs().amax(-1) / reach)
             low = -reach * step
         else:
-            low, step = between(entries.amin(-1), entries.amax(-1), self.levels - 1)
+            low, step = between(entries.amin(-1), entries.amax(-1), self.levels - 1, WIDE_DIGITS if self._fine else DIGITS)
         return spread(low, weight, self.per), spread(step, weight, self.per)
 
     def quantized(self, weight: Tensor) -> Tensor:
@@ -85,9 +90,16 @@ class Uniform:
         return onto(weight.double(), *self.grid(weight), self.values)
 
     def bits(self, rows: int, columns: int) -> float:
-        """Count log2(levels) bits an entry (entries are packed), 16 each for low and step a grid (step alone if symmetric), 8 a tensor."""
+        """Count log2(levels) bits an entry (entries are packed), 16 each for low and step a grid (step alone if symmetric), 8 a tensor.
+
+        32 each, and no exponent, beyond 512 levels.
+        """
         numbers = grids(rows, columns, self.per) * (1 if self.symmetric else 2)
-        return rows * columns * log2(self.levels) + NUMBER * numbers + EXPONENT
+        return rows * columns * log2(self.levels) + (WIDE_NUMBER * numbers if self._fine else NUMBER * numbers + EXPONENT)
+
+    @property
+    def _fine(self) -> bool:
+        return self.levels > FINE and not self.symmetric
 
 
 @dataclass(frozen=True)
@@ -130,9 +142,17 @@ def onto(values: Tensor, low: Tensor, step: Tensor, levels: int) -> Tensor:
     return low + index.round().clamp(0, levels - 1) * step
 
 
-def between(lowest: Tensor, highest: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Return low ≤ ``lowest`` and step, 16-bit numbers with low + steps·step ≥ ``highest``, as :class:`Uniform` says."""
+def between(lowest: Tensor, highest: Tensor, steps: int, digits: int = DIGITS) -> tuple[Tensor, Tensor]:
+    """Return low ≤ ``lowest`` and step, 16-bit numbers with low + steps·step ≥ ``highest``, as :class:`Uniform` says.
+
+    With ``digits`` of 24 they are float32 numbers, of which none here is subnormal.
+    """
     floor = lowest.new_zeros(())
+    if digits == WIDE_DIGITS:
+        low = to_spacing(lowest, spacing(lowest, None, digits), torch.floor)
+        width = (highest - low) / steps
+        step = torch.maximum(to_spacing(width, spacing(width, None, digits), torch.ceil), 2 * spacing(low, None, digits))
+        return low, torch.where(highest > low, step, 0.0)
     # The first pass finds the largest number. Lows below the smallest normal one are rounded further in the second, which can push that
     # largest number over a power of two; the third has the exponents that the result itself would be given.
     for _ in range(3):
@@ -170,11 +190,11 @@ def to_spacing(numbers: Tensor, space: Tensor, rounding: Callable[[Tensor], Tens
     return torch.where(space > 0, rounding(numbers / space) * space, 0.0)
 
 
-def spacing(numbers: Tensor, floor: Tensor | None = None) -> Tensor:
-    """Return the value of the last of 11 bits of each significand, not below that of ``floor``; 0 for 0."""
+def spacing(numbers: Tensor, floor: Tensor | None = None, digits: int = DIGITS) -> Tensor:
+    """Return the value of the last of 11 bits (``digits``) of each significand, not below that of ``floor``; 0 for 0."""
     # x over its fraction is the power of two that frexp splits off; taking 2 to its exponent is not exact on every device.
     power = torch.where(numbers != 0, numbers / numbers.frexp().mantissa, 0.0)
-    return power * 2.0**-11 if floor is None else torch.maximum(power * 2.0**-11, floor * 2.0**-10)
+    return power * 2.0**-digits if floor is None else torch.maximum(power * 2.0**-11, floor * 2.0**-10)
 
 
 def smallest_normal(numbers: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ class ReconstructionVisitor:
             return
         for each in shared:
             y = delta[mask.to(self._device)] if split == CALIBRATION else None
-            self._moments_of(split, each, y is not None).add(group, each.x[mask].to(self._device), y, is_typical)
+            self._moments_of(split, each, y is not None).add(group, each.x[mask.to(each.x.device)].to(self._device), y, is_typical)
         for each in self._inputs.routed(mask):  # Which token a row belongs to is lost, and so is its Δ.
             self._moments_of(split, each, False).add(group, each.x[0].to(self._device), None, is_typical)
 
@@ -148,6 +148,8 @@ class ReconstructionVisitor:
             reached = [layer for layer in layers if self._of.get(layer.name) in read]
             self._layers += in_parallel(lambda layer: self._measured(layer, read[self._of[layer.name]]), reached, self._device)
         self._names += [layer.name for layer in reached]
+        unreached = [layer for layer in layers if self._of.get(layer.name) not in read]
+        self._unseen += [f"block {block} {layer.name} is reached by no token of one of the splits" for layer in unreached if layer.expert]
         if self.downstream:
             self.downstream.end_block(block, layers)
         self._reset()

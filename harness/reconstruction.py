@@ -14,6 +14,8 @@ from harness.statistics import Array, Figure
 OWN, GROUPED = 0, 1
 """What shares a scale: what the rung says (for codebooks, the tensor), or groups of neighbouring columns."""
 
+_LEAST = 1e-12  # Ratios below it are rounding.
+
 
 class Reconstruction(Findings):
     """Errors of M methods on L layers, for two choices of what shares a scale; NaN where a method does not apply.
@@ -66,11 +68,7 @@ class Reconstruction(Findings):
         a, m = self.arrays, self.methods.index(method)
         rest = _over(a["error_rest"][m, :, grain].T, a["base_rest"][m, :, grain].T)
         half = _over(a["error_half"][m, :, grain], a["base_half"][m, :, grain])
-        value = _over(a["error"][m, :, grain], a["base"][m, :, grain])
-        value = np.where(np.isnan(rest).any(0), np.nan, value)  # Only one group of windows reached the layer.
-        known = ~np.isnan(value)
-        fitted = half if not np.isnan(half[known]).all() else None
-        return Figure(value, rest if in_sample else None, None if in_sample else rest, fitted, 0.0)
+        return _figure(_over(a["error"][m, :, grain], a["base"][m, :, grain]), rest, half, in_sample)
 
     def weight_ratios(self, method: str, grain: int = OWN) -> Array:
         """Mean squared change of the weights over that of what it is compared with, ``(L)``. Weights are no sample: no replicates."""
@@ -84,18 +82,36 @@ class Reconstruction(Findings):
     def cross_terms(self, in_sample: bool, grain: int = OWN) -> Figure:
         """‖ε_A B + A ε_B‖²_S over the error of direct quantisation, ``(L)``."""
         a, m = self.arrays, self.methods.index("svd")
-        rest = _over(a["cross_rest"][:, grain].T, a["base_rest"][m, :, grain].T)
-        value = _over(a["cross"][:, grain], a["base"][m, :, grain])
-        return Figure(value, rest if in_sample else None, None if in_sample else rest, None, 0.0)
+        rest, nothing = _over(a["cross_rest"][:, grain].T, a["base_rest"][m, :, grain].T), np.full(len(a["cross"]), np.nan)
+        return _figure(_over(a["cross"][:, grain], a["base"][m, :, grain]), rest, nothing, in_sample)
+
+    def parts(self, grain: int = OWN) -> Array:
+        """Output MSE of the truncation and of ε_A ε_B over the error of direct quantisation, ``(L, 2)``."""
+        a, m = self.arrays, self.methods.index("svd")
+        return _over(a["parts"][:, grain], np.repeat(a["base"][m, :, grain, None], 2, 1))
+
+
+def _figure(value: Array, rest: Array, half: Array, in_sample: bool) -> Figure:
+    """Put ratios of layers together: a layer that lacks any replicate, read in one group of windows alone, has no figure at all.
+
+    ``half``: NaN where nothing is fitted; where something is, a layer that half the windows do not reach keeps its figure there.
+    """
+    missing = np.isnan(rest).any(0)
+    value, rest = np.where(missing, np.nan, value), np.where(missing, np.nan, rest)
+    known = ~np.isnan(value)
+    fitted = None if np.isnan(half[known]).all() else np.where(known & np.isnan(half), value, np.where(known, half, np.nan))
+    return Figure(value, rest if in_sample else None, None if in_sample else rest, fitted, 0.0)
 
 
 def geometric_mean(ratios: Figure) -> Figure:
-    """Return exp(mean log) of a vector of ratios, NaN left out; NaN when there are none."""
+    """Return exp(mean log) of a vector of ratios, NaN left out; NaN when there are none.
+
+    A ratio of nothing counts as 10⁻¹²: one layer that a method stores exactly does not decide for all.
+    """
 
     def mean(values: Array) -> float:
-        known = values[~np.isnan(values)]
-        with np.errstate(divide="ignore"):  # A method without any error: log 0, and a mean of 0.
-            return float(np.exp(np.log(known).mean())) if len(known) else np.nan
+        known = np.maximum(values[~np.isnan(values)], _LEAST)
+        return float(np.exp(np.log(known).mean())) if len(known) else np.nan
 
     return ratios.map(mean, 0.0)
 
@@ -106,8 +122,7 @@ def by_block(values: Array, block: Array) -> dict[int, float]:
     for b in np.unique(block):
         here = values[(block == b) & ~np.isnan(values)]
         if len(here):
-            with np.errstate(divide="ignore"):
-                found[int(b)] = float(np.exp(np.log(here).mean()))
+            found[int(b)] = float(np.exp(np.log(np.maximum(here, _LEAST)).mean()))
     return found
 
 

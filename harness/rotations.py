@@ -28,8 +28,9 @@ def random_orthogonal(size: int, seed: int) -> Tensor:
     return basis
 
 
+@functools.lru_cache(maxsize=4)
 def hadamard(size: int, seed: int) -> Tensor:
-    """Return D·diag(H_p/√p, …): random signs D on the inputs, then Sylvester's Hadamard matrices.
+    """Return D·diag(H_p/√p, …), shared between calls as well: random signs D on the inputs, then Sylvester's Hadamard matrices.
 
     The orders p are the powers of two that add up to ``size``, largest first: 576 = 512 + 64.
     Source: QuaRot, arXiv:2404.00456, and QuIP#, arXiv:2402.04396, which for sizes that are no power of two take Hadamard matrices of other
@@ -37,14 +38,14 @@ def hadamard(size: int, seed: int) -> Tensor:
     """
     powers = [1 << bit for bit in reversed(range(size.bit_length())) if size >> bit & 1]
     generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(2, (size,), generator=generator).double() * 2 - 1
+    signs = torch.randint(2, (size,), generator=generator, device="cpu").double() * 2 - 1
     mixing: Tensor = torch.block_diag(*(_sylvester(order) / order**0.5 for order in powers))  # type: ignore[no-untyped-call]
     return signs[:, None] * mixing
 
 
 def _sylvester(order: int) -> Tensor:
-    found = torch.ones(1, 1, dtype=torch.float64)
-    step = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    found = torch.ones(1, 1, dtype=torch.float64, device="cpu")
+    step = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64, device="cpu")
     while len(found) < order:
         found = torch.kron(step, found)
     return found

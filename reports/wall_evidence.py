@@ -49,7 +49,7 @@ def print_methods(console: Console, *found: Evidence) -> None:
                 name = label = ""
     if not table.row_count:
         return
-    print_heading(console, "Every layer in four bits a weight: error over that of direct quantisation with as many (above 1: direct wins)")
+    print_heading(console, "Every layer stored: error over that of direct quantisation with as many bits (above 1: direct wins)")
     console.print(table)
     print_legend(
         console,
@@ -97,24 +97,23 @@ def print_cross_terms(console: Console, rungs: Evidence) -> None:
 def print_downstream(console: Console, rungs: Evidence) -> None:
     """Print perplexity and KL with all layers stored by every method."""
     print_heading(console, "All linear layers of all blocks quantised")
-    table = new_table("rung", "method", "perplexity [95%]", "over untouched", "KL", left=2)
+    table = new_table("rung", "method", "bits", "perplexity [95%]", "over untouched", "KL", left=2)
     for rung, e in rungs.items():
         base = e.get("baseline")
-        table.add_row(rung, "untouched", told(base, as_short), "", "")
+        table.add_row(rung, "untouched", "", told(base, as_short), "", "")
         for method, row in (e.get("variants") or {}).items():
             if not row:
                 continue
             value, low, high = row.get("perplexity"), row.get("low"), row.get("high")
             over = None if value is None or not base else value / base - 1
-            table.add_row("", _label(method, row), _interval((value, low, high)), told(over, as_short), told(row.get("kl"), as_short))
+            bits, kl = told(row.get("bits"), "{:.2f}".format), told(row.get("kl"), as_short)
+            table.add_row("", _label(method, row), bits, _interval((value, low, high)), told(over, as_short), kl)
     console.print(table)
     print_legend(
         console,
-        "over untouched: ΔPPL/PPL. KL: from the untouched model, nats per position. On typical and strict, positions that are not "
-        "typical at a "
-        "block keep their clean values there. Embeddings, head, norms, biases and routers are untouched. k-means and NF4: a codebook "
-        "for the "
-        "tensor, on strict for every 64 weights.",
+        "bits: stored for each weight, which differ; over untouched: ΔPPL/PPL. KL: from the untouched model, nats per position."
+        " On typical and strict, positions that are not typical at a block keep their clean values there. Embeddings, head, "
+        "norms, biases and routers are untouched. k-means and NF4: a codebook for the tensor, on strict for every 64 weights.",
     )
 
 

@@ -29,7 +29,7 @@ Stored = tuple[Array, float]
 WALL, CODEBOOKS = ("dct", "svd", "random", "pca", "cca"), ("kmeans", "nf4", "symmetric")
 ROTATED, SLOW = ("rotation", "hadamard"), ("gptq", "gptq_factors")
 FITTED = ("pca", "cca", *SLOW)
-LEVELS, GROUP, CODEBOOK_GROUP, MOST = 16, 8, 20, 1 << 24
+LEVELS, GROUP, CODEBOOK_GROUP, MOST = 16, 8, 20, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def uniform(matrix: Array, levels: int, per: Any) -> Array:
 
 
 def uniform_bits(shape: tuple[int, ...], levels: int, per: Any) -> float:
-    """log2(levels) an entry, two 16-bit numbers a grid, an exponent."""
-    return shape[0] * shape[1] * log2(levels) + 32 * grids(shape, per) + 8
+    """log2(levels) an entry, two 16-bit numbers a grid and an exponent, or two of 32 bits beyond 512 levels."""
+    return shape[0] * shape[1] * log2(levels) + (64 * grids(shape, per) if levels > 512 else 32 * grids(shape, per) + 8)
 
 
 def grids(shape: tuple[int, ...], per: Any) -> int:

@@ -46,7 +46,7 @@ def test_every_layer_must_hold():
     assert wall([1.5, 2.0, 30.0]).verdict is Verdict.HOLDS
     below = wall([1.5, 0.9, 30.0])
     assert (below.verdict, below.low > 1) == (Verdict.INCONCLUSIVE, True)
-    assert "1 of 3 below 1 (layer 1 0.9)" in below.reason
+    assert "1 of 3 wholly below 1 (layer 1 0.9)" in below.reason
     undecided = wall([1.5, 1.001, 30.0])
     assert undecided.verdict is Verdict.INCONCLUSIVE
     assert undecided.reason == "1 of 3 undecided; a note"
@@ -56,14 +56,14 @@ def test_the_mean_falsifies_and_not_a_layer():
     """FALSIFIED when the mean's upper limit is below 1; at most three exceptions are named, the least first."""
     row = wall([0.5, 0.9, 0.8, 0.7, 1.1])
     assert (row.verdict, row.high < 1) == (Verdict.FALSIFIED, True)
-    assert "4 of 5 below 1 (layer 0 0.5, layer 3 0.7, layer 2 0.8, …)" in row.reason
+    assert "4 of 5 wholly below 1 (layer 0 0.5, layer 3 0.7, layer 2 0.8, …)" in row.reason
     assert wall([0.9, 1.2, 1.2], 0.3).verdict is Verdict.INCONCLUSIVE
 
 
 def strictly(values: list[float], error: float = 0.01):
     """A row of "strictly superior"."""
     everywhere = Everywhere(layers(values, error), tuple(f"layer {i}" for i in range(len(values))), one_falsifies=True)
-    return judged("strictly", everywhere.worst(), everywhere)
+    return judged("strictly", everywhere.parts.at(everywhere.worst()), everywhere)
 
 
 def test_one_layer_is_enough_where_there_is_to_be_no_exception():

@@ -81,7 +81,7 @@ def test_one_layer_of_four_falsifies_that_every_layer_loses_and_not_that_the_mea
     assert least.level == 1 - 0.05 / (4 * len(WALL_METHODS))
     assert (mean.verdict, mean.value > 1) == ("inconclusive", True)
     assert mean.value == pytest.approx(np.exp(np.log(ratios).mean()))
-    assert mean.reason.startswith(f"1 of 4 below 1 ({name} ")
+    assert mean.reason.startswith(f"1 of 4 wholly below 1 ({name} ")
     assert other.verdict == "holds"
 
 

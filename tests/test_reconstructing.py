@@ -196,7 +196,7 @@ def test_a_state_that_does_not_fit_is_refused_and_leaves_nothing_behind(truth, a
 @settings(max_examples=200, deadline=None)
 @given(st.floats(0, 40), st.sampled_from(["tensor", "row", 3, 8, 64]), st.integers(1, 40), st.integers(1, 40), st.sampled_from([2, 5, 16]))
 def test_direct_quantisation_stores_as_many_bits(bits, per, rows, columns, fewest):
-    """Bits of the mixture are those asked for, or those of the fewest levels where these are more; up to 2^24 levels."""
+    """Bits of the mixture are those asked for, or those of the fewest levels where these are more; up to 2^20 levels."""
 
     def stored(levels):
         return Uniform(levels, per).bits(rows, columns)
@@ -209,7 +209,7 @@ def test_direct_quantisation_stores_as_many_bits(bits, per, rows, columns, fewes
     assert min(levels) >= fewest
     assert levels in {(levels[0],), (levels[0], levels[0] + 1)}
     found = sum(share * stored(each) for each, share in mixture)
-    assert found == pytest.approx(min(max(asked, stored(fewest)), stored(1 << 24)), rel=1e-12)
+    assert found == pytest.approx(min(max(asked, stored(fewest)), stored(1 << 20)), rel=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
