@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from harness import challengers
 from harness.challengers import ENTERED, OWN, challenger
 from harness.methods import CHALLENGERS, CODEBOOKS, WALL
+from tests.test_evidence import printed
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 CLAIM = Path(__file__).parent.parent / "claims" / "claim_3_the_reconstruction_wall.py"
@@ -19,8 +21,10 @@ EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", README, re.
 @pytest.fixture(autouse=True)
 def entered():
     """Whatever a test enters is gone afterwards."""
+    before = list(sys.path)
     yield
     ENTERED.clear()
+    sys.path[:] = before
 
 
 def test_the_printed_example_is_measured_and_shown(claims, pytester):
@@ -79,3 +83,29 @@ def test_what_was_entered_is_told_apart_by_its_text(tmp_path):
         challengers.register_from_file(str(file))
         prints.append(challengers.entered()["mine"])
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("changed", ["c.py", "beside_c.py"])
+def test_a_decorated_function_and_its_neighbours_are_part_of_the_key(tmp_path, changed):
+    """What a decorator wraps is looked through, and a module beside the file that it imports counts."""
+    (tmp_path / "beside_c.py").write_text("LEVELS = 16\n")
+    (tmp_path / "c.py").write_text(
+        "import torch\nfrom beside_c import LEVELS\nfrom harness.challengers import challenger\n"
+        "@challenger('mine')\n@torch.no_grad()\ndef mine(layer):\n    return layer.quantised(layer.weight, LEVELS)\n"
+    )
+    prints = []
+    for _ in range(2):
+        ENTERED.clear()
+        challengers.register_from_file(str(tmp_path / "c.py"))
+        prints.append(challengers.entered()["mine"])
+        (tmp_path / changed).write_text((tmp_path / changed).read_text() + "\n# another text\n")
+    sys.modules.pop("beside_c")
+    assert prints[0] != prints[1]
+
+
+def test_a_label_is_printed_as_it_is_written():
+    """Neither markup nor control characters of a label reach a terminal."""
+    challenger("mine", label="[bold]a\x1b[31m")(lambda layer: None)
+    assert "\x1b" not in ENTERED["mine"].label
+    shown = {"label": ENTERED["mine"].label, "own": {"output": [1.0, 1.0, 1.0], "bits": [4.0, 4.0]}}
+    assert any("[bold]a" in line for line in printed({"challenger_rotation/strict": {"methods": {"mine": shown}}}))

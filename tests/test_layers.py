@@ -222,9 +222,7 @@ def test_what_is_written_is_read_and_restored(rows, columns, transposed, index, 
     """Rounded once to the parameter's type, other experts untouched, and back to the last bit, NaN's included, after an exception."""
     shape = (columns, rows) if transposed else (rows, columns)
     with torch.inference_mode(inference):
-        held = (
-            torch.randn(() if index is None else (3,), generator=None) if False else torch.randn(*(() if index is None else (3,)), *shape)
-        )
+        held = torch.randn(*(() if index is None else (3,)), *shape)
         held.view(-1)[0] = float("nan")
         parameter = nn.Parameter(held.to(dtype), requires_grad=grad)
     layer = Layer(0, "fc", parameter, index, transposed, index is not None)
