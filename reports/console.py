@@ -112,7 +112,7 @@ def _print_subject(console: Console, model: str, corpus: str, facts: dict[str, A
         console.print(f"  corpus {c['chosen']}", soft_wrap=True)
     for what, timing in facts.get("timings", {}).get(f"{model}/{corpus}", {}).items():
         windows = " + ".join(str(count) for count in timing["windows"].values())
-        console.print(f"  {what}: {_source(timing)}, {windows} windows")
+        console.print(f"  {what}: {_source(timing)}, {f'{windows} windows' if windows else 'weights alone'}")
 
 
 def _source(timing: dict[str, Any]) -> str:

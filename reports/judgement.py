@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Protocol as Interface
 
 from claims.claim import Measures
@@ -74,7 +75,8 @@ def judge(
         quick=quick,
     )
     if bound is None:
-        return row
+        said = predicate.bounds.get("strict")
+        return replace(row, would=said.judge(*everywhere.judged_by(interval.high, level))[0]) if everywhere and said and not quick else row
     low, high = everywhere.judged_by(interval.high, level) if everywhere else (interval.low, interval.high)
     verdict, margin = bound.judge(low, high)
     reasons = [note] if note else []

@@ -43,7 +43,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The outcome of a cell. ``value``, ``low``, ``high`` and ``margin`` are in ``unit``; None where there is no figure."""
+    """The outcome of a cell. ``value``, ``low``, ``high`` and ``margin`` are in ``unit``; None where there is no figure.
+
+    ``would``: on a rung that carries no verdict, what it would be, where it is not the interval that decides.
+    """
 
     cell: Cell
     verdict: Verdict
@@ -58,6 +61,7 @@ class Row:
     caveats: tuple[str, ...] = ()
     reason: str | None = None
     quick: bool = False
+    would: Verdict | None = None
 
     def judged(self, verdict: Verdict, bound: Bound, margin: float | None, reason: str | None) -> Row:
         """Return the same figure with a verdict."""
@@ -67,6 +71,8 @@ class Row:
         """Say what a bound makes of the figure: the verdict, or on a rung that carries none, what it would be."""
         if self.verdict is not Verdict.MEASURED or self.low is None or self.high is None:
             return self.verdict
+        if self.would is not None:
+            return self.would
         return bound.judge(self.low, self.high)[0]
 
     def as_json(self) -> dict[str, Any]:
@@ -80,7 +86,8 @@ class Row:
         """Rebuild a row that crossed a process border."""
         cell = Cell(**{k: row[k] for k in Cell.__dataclass_fields__})
         rest = {k: row[k] for k in cls.__dataclass_fields__ if k not in {"cell", "bound", "verdict", "caveats"}}
-        return cls(cell=cell, bound=bound, verdict=Verdict(row["verdict"]), caveats=tuple(row["caveats"]), **rest)
+        would = None if row["would"] is None else Verdict(row["would"])
+        return cls(cell=cell, bound=bound, verdict=Verdict(row["verdict"]), caveats=tuple(row["caveats"]), **{**rest, "would": would})
 
     def message(self) -> str:
         """Say the outcome in one line: value, bound, subject."""
@@ -110,11 +117,24 @@ def number(value: float) -> str:
     """Write a number to three significant digits, at least two decimals below 10, with a true minus sign."""
     size = abs(value)
     text = (
-        f"{value:.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 or value == 0 else f"{value:.3f}"
+        _power(value)
+        if size >= 1e6
+        else f"{value:.0f}"
+        if size >= 1000
+        else f"{value:.1f}"
+        if size >= 100
+        else f"{value:.2f}"
+        if size >= 1 or value == 0
+        else f"{value:.3f}"
     )
     if 0 < size < 0.0005:
         text = f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def _power(value: float) -> str:
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def claim_of(key: int | str) -> Claim:

@@ -60,6 +60,19 @@ def test_the_mean_falsifies_and_not_a_layer():
     assert wall([0.9, 1.2, 1.2], 0.3).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_rung_without_verdicts_says_what_it_would_be():
+    """By its layers, as on judged rungs, so that the sentence on controls names the one that decides; at quarter sizes nothing is said."""
+    measures = Measures(WALL, WALL.named("wall_svd"), ("held-out",))
+    parts = layers([1.5, 0.9, 30.0])
+    for quick, would in ((False, Verdict.INCONCLUSIVE), (True, None)):
+        lab = SimpleNamespace(protocol=Protocol(quick=quick), sizes=lambda rung: {"calibration": 32, "evaluation": 16})
+        cell, everywhere = Cell("m", "c", 3, "wall_svd", "held-out"), Everywhere(parts, ("a", "b", "c"))
+        row = judge(cell, measures, 12, geometric_mean(parts), (), (), None, lab, everywhere=everywhere)
+        assert (row.verdict, row.would, row.low > 1) == (Verdict.MEASURED, would, True)
+        assert row.from_json(row.as_json(), None) == row
+        assert row.against(WALL.named("wall_svd").bounds["strict"]) is (would or Verdict.HOLDS)
+
+
 def strictly(values: list[float], error: float = 0.01):
     """A row of "strictly superior"."""
     everywhere = Everywhere(layers(values, error), tuple(f"layer {i}" for i in range(len(values))), one_falsifies=True)

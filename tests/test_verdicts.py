@@ -181,7 +181,7 @@ def test_rows_survive_json():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.00"), (-0.1234, "−0.123"), (1.5, "1.50"), (123.456, "123.5"), (5432.1, "5432"), (1.2e-5, "1.2e−05")],
+    [(0.0, "0.00"), (-0.1234, "−0.123"), (1.5, "1.50"), (123.456, "123.5"), (5432.1, "5432"), (14250731.0, "1.43e7"), (1.2e-5, "1.2e−05")],
 )
 def test_numbers_are_written_with_three_digits(value, text):
     """Readable at every scale, with a true minus sign."""
