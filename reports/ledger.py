@@ -79,7 +79,8 @@ class Row:
         """Return the row of ``report.json``."""
         bound = None if self.bound is None else {k: getattr(self.bound, k) for k in ("holds", "falsified", "direction")}
         rest = {k: v for k, v in asdict(self).items() if k not in {"cell", "bound"}}
-        return {**asdict(self.cell), **rest, "verdict": str(self.verdict), "bound": bound, "caveats": list(self.caveats)}
+        words = {"verdict": str(self.verdict), "would": None if self.would is None else str(self.would)}
+        return {**asdict(self.cell), **rest, **words, "bound": bound, "caveats": list(self.caveats)}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any], bound: Bound | None) -> Row:

@@ -70,6 +70,7 @@ def test_a_rung_without_verdicts_says_what_it_would_be():
         row = judge(cell, measures, 12, geometric_mean(parts), (), (), None, lab, everywhere=everywhere)
         assert (row.verdict, row.would, row.low > 1) == (Verdict.MEASURED, would, True)
         assert row.from_json(row.as_json(), None) == row
+        assert type(row.as_json()["would"]) in (str, type(None))  # What workers can send.
         assert row.against(WALL.named("wall_svd").bounds["strict"]) is (would or Verdict.HOLDS)
 
 

@@ -96,6 +96,7 @@ def test_the_report_has_the_settled_fields(claims, pytester):
         "caveats",
         "reason",
         "quick",
+        "would",
     }
     assert all(set(row) == fields for row in report["rows"])
     judged = next(r for r in report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "paper")
