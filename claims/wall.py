@@ -152,12 +152,13 @@ def concentration(lab: Laboratory, rung: str, embeddings: bool) -> tuple[Figure,
             "energy_shuffled": energy_shuffled,
         }.items()
     }
+    what = "1 matrix" if len(gini) == 1 else f"{len(gini)} matrices"
     note = (
-        f"{len(gini)} matrices: Gini {gini.mean():.3f}, shuffled {shuffled.mean():.3f}; the largest 25% of coefficients hold "
+        f"{what}: Gini {gini.mean():.3f}, shuffled {shuffled.mean():.3f}; the largest 25% of coefficients hold "
         f"{energy.mean():.0%} of the energy, shuffled {energy_shuffled.mean():.0%}"
     )
     if not embeddings:
-        note += f"; excess of {excess.min():.3f} to {excess.max():.3f} by layer"
+        note += f"; excess of {excess.min():.3f} to {excess.max():.3f} by layer".replace("-", "−")
         block = found.arrays["block"]
         evidence["by_block"] = {str(b): float(excess[block == b].mean()) for b in np.unique(block).astype(int)}
     return figure, Remarks(caveats=tuple(_quantised_before(lab)), note=f"{note}; no text is run", evidence=evidence)
