@@ -35,9 +35,27 @@ MUTATIONS: list[Mutation] = [
     ("harness/rotations.py", "(sums.xy - sums.n * torch.outer(x.mean, y.mean))", "sums.xy", "test_rotations"),
     ("harness/rotations.py", "ridge * float(side.values.mean())", "ridge * float(side.values.sum())", "test_rotations"),
     ("harness/factors.py", "return m * n // (m + n)", "return m * n // (m + n) + 1", "test_factors"),
-    ("harness/factors.py", "torch.where(largest < 0, -1.0, 1.0)", "torch.where(largest < 0, 1.0, 1.0)", "test_reconstructing"),
     ("harness/weight_spectra.py", "generator.shuffle(flat)", "generator.shuffle(entries)", "test_weight_spectra"),
     ("harness/concentration.py", "without_each(shuffled)).mean(0)", "shuffled).mean(0)", "test_weight_spectra"),
+    (
+        "claims/everywhere.py",
+        "np.nanmin(self.limits(self.level(level))[0])",
+        "np.nanmax(self.limits(self.level(level))[0])",
+        "test_everywhere",
+    ),
+    ("claims/everywhere.py", "return 1 - 0.05 / max(self.count, 1) if self.one_falsifies else level", "return level", "test_everywhere"),
+    ("reports/wall_evidence.py", "_BELOW if ratio < 1 else", "_BELOW if ratio < 0.5 else", "test_wall_evidence"),
+    ("harness/contests.py", "if choice and not inputs[choice].sums.n:", "if False:", "test_arena"),
+    (
+        "harness/reconstructing.py",
+        'calibration.scored(ALL) if rung == "paper" else',
+        'calibration.scored(ALL) if rung == "held-out" else',
+        "test_reconstructing",
+    ),
+    ("harness/reconstruction.py", "        there = below > 0\n", "        there = below >= 0\n", "test_planted_wall"),
+]
+SLOW: list[Mutation] = [
+    ("harness/factors.py", "torch.where(largest < 0, -1.0, 1.0)", "torch.where(largest < 0, 1.0, 1.0)", "test_reconstructing"),
     (
         "harness/contests.py",
         "return [(levels, 1 - more), (levels + 1, more)] if more > 0 else [(levels, 1.0)]",
@@ -45,7 +63,6 @@ MUTATIONS: list[Mutation] = [
         "test_reconstructing",
     ),
     ("harness/contests.py", '"cross": change_a @ b + a @ change_b', '"cross": change_a @ b', "test_reconstructing"),
-    ("harness/contests.py", "if choice and not inputs[choice].sums.n:", "if False:", "test_arena"),
     ("harness/contests.py", "given = replace(given, weight=given.weight.clone(), inputs=inputs, made={})", "pass", "test_arena"),
     ("harness/methods.py", "* p.basis_bits * basis.numel() * self.share", "* p.basis_bits * basis.numel()", "test_reconstructing"),
     (
@@ -56,30 +73,16 @@ MUTATIONS: list[Mutation] = [
     ),
     ("harness/layer_moments.py", "tokens[group] += len(x)", "pass", "test_reconstructing"),
     (
-        "harness/reconstructing.py",
-        'calibration.scored(ALL) if rung == "paper" else',
-        'calibration.scored(ALL) if rung == "held-out" else',
-        "test_reconstructing",
-    ),
-    (
         "harness/downstream.py",
         'after if rung == "paper" else torch.where(',
         'after if rung != "strict" else torch.where(',
         "test_reconstructing",
     ),
-    ("harness/reconstruction.py", "        there = below > 0\n", "        there = below >= 0\n", "test_planted_wall"),
-    (
-        "claims/everywhere.py",
-        "np.nanmin(self.limits(self.level(level))[0])",
-        "np.nanmax(self.limits(self.level(level))[0])",
-        "test_everywhere",
-    ),
-    ("claims/everywhere.py", "return 1 - 0.05 / max(self.count, 1) if self.one_falsifies else level", "return level", "test_everywhere"),
     (
         "claims/wall.py",
         'found, grain = lab.arena(rung), GROUPED if rung == "strict" else OWN',
         "found, grain = lab.arena(rung), OWN",
         "test_planted_wall",
     ),
-    ("reports/wall_evidence.py", "_BELOW if ratio < 1 else", "_BELOW if ratio < 0.5 else", "test_wall_evidence"),
 ]
+"""Whose tests store whole models: run by ``--slow``."""
