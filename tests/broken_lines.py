@@ -172,7 +172,7 @@ MUTATIONS: list[Mutation] = [
     ("harness/replacing_each.py", '(None, None) if rung == "paper"', "(None, None) if True", "test_replacing"),
     ("harness/transferring.py", "sums[0][1].cpu()", "sums[-1][1].cpu()", "test_transfer"),
     ("harness/transfer.py", "1 + int(np.argmin(self.r2[1:]))", "int(np.argmin(self.r2))", "test_transfer"),
-    ("harness/measuring.py", "if other.brings is measurement and", "if False and", "test_bringing"),
+    ("harness/measuring.py", "if measurement in other.brings and", "if False and", "test_bringing"),
     ("harness/replacement.py", "if same_windows and r2.score is not None", "if False", "test_replacement_figures"),
     ("harness/replacement.py", "cost.mean() + change, without_each(cost)", "cost.mean(), without_each(cost)", "test_replacement_figures"),
     ("harness/replacement.py", "share(e, t) - share(f, u)", "share(e, t) - share(f, t)", "test_replacement_figures"),
