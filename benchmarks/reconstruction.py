@@ -87,7 +87,7 @@ def by_outputs(shared: list[Shared], groups: list[int]) -> dict[str, Array]:
                 rest = (by_group.sum() - by_group) / (tokens.sum() - tokens)
                 errors[key] = np.array([by_group.sum() / tokens.sum(), *rest])
 
-            for _ in CONTESTS._changes(given, {ALL: Inputs(nothing.total(ALL))}, {ALL}, score):
+            for _ in CONTESTS.changes(given, {ALL: Inputs(nothing.total(ALL))}, {ALL}, score):
                 pass
             found[layer.name] = np.array([[errors[CONTESTS.key(method, grain, ALL)] for grain in (0, 1)] for method in METHODS.values()])
     return found

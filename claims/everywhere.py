@@ -43,9 +43,9 @@ class Everywhere:
         """Lower and upper limits of every part, NaN where there is no figure."""
         return _limits(self, level)
 
-    def judged_by(self, high: float, level: float) -> tuple[float, float]:
-        """Return the limits that a bound judges: the least lower one of the parts, and ``high``, that of the figure."""
-        return float(np.nanmin(self.limits(self.level(level))[0])), high
+    def lowest(self, level: float) -> float:
+        """Return the least of the lower limits: what has to hold."""
+        return float(np.nanmin(self.limits(self.level(level))[0]))
 
     def exceptions(self, bound: Bound, level: float) -> str:
         """Name the parts that do not hold, those that are falsified first."""

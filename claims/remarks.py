@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 from claims.everywhere import Everywhere
 from harness.laboratory import Laboratory
+from harness.statistics import Figure
 
 _NOTABLE_UNKNOWN = 0.01
 
@@ -23,6 +25,12 @@ class Remarks(TypedDict, total=False):
     absent: str
     evidence: dict[str, Any]
     everywhere: Everywhere
+
+
+def hand_over(verdict: Callable[..., None], found: tuple[Figure, Remarks]) -> None:
+    """Have a figure judged with what is said beside it."""
+    figure, remarks = found
+    verdict(figure, **remarks)
 
 
 def of_sample(lab: Laboratory, rung: str, fitted: float, width: float) -> tuple[list[str], list[str]]:

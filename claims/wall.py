@@ -30,7 +30,7 @@ def of_method(lab: Laboratory, rung: str, found: Reconstruction, name: str, othe
     ratios = found.ratios(name, _in_sample(rung))
     everywhere = Everywhere(ratios, tuple(found.layers))
     doubts, caveats = _of_layers(lab, rung, found, fitted=name in _FITTED)
-    caveats += _without_figure(found, everywhere) + _capped(found, name)
+    caveats += _without_figure(found, ratios) + _capped(found, name)
     stored, beside = _bits(found, name)
     weights = geometric_mean(Figure(found.weight_ratios(name))).value
     note = f"{everywhere.count} layers, {stored:.2f} bits a weight against {beside:.2f}; error of the weights {_times(float(weights))}"
@@ -69,8 +69,7 @@ def cross_terms(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     """Return the error of SVD's cross-terms over that of direct quantisation, mean of all layers."""
     found = lab.arena(rung)
     ratios = found.cross_terms(_in_sample(rung))
-    everywhere = Everywhere(ratios, tuple(found.layers))
-    parts = found.parts()
+    values, parts = np.asarray(ratios.value), found.parts()
     shares = {
         "truncation": _mean(parts[:, 0]),
         "cross": float(geometric_mean(ratios).value),
@@ -79,8 +78,7 @@ def cross_terms(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     }
     doubts, caveats = _of_layers(lab, rung, found, fitted=False)
     told = ", ".join(f"{name} {_times(value)}" for name, value in shares.items() if name != "cross")
-    exceptions = int((np.asarray(ratios.value) < 1).sum())
-    note = f"{everywhere.count} layers, {exceptions} of them below 1; beside the cross-terms: {told}{_left_out(found)}"
+    note = f"{(~np.isnan(values)).sum()} layers, {(values < 1).sum()} of them below 1; beside the cross-terms: {told}{_left_out(found)}"
     evidence = {"parts": shares, "grouped": float(geometric_mean(found.cross_terms(_in_sample(rung), GROUPED)).value)}
     remarks = Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence, absent=_NOTHING)
     return geometric_mean(ratios), remarks
@@ -91,7 +89,7 @@ def codebook(lab: Laboratory, rung: str, name: str) -> tuple[Figure, Remarks]:
     found, grain = lab.arena(rung), GROUPED if rung == "strict" else OWN
     figure = found.gain(name, _in_sample(rung), grain)
     doubts, caveats = _of_layers(lab, rung, found, fitted=False)
-    caveats += _without_figure(found, Everywhere(found.ratios(name, _in_sample(rung), grain), tuple(found.layers)))
+    caveats += _without_figure(found, found.ratios(name, _in_sample(rung), grain))
     stored, beside = _bits(found, name, grain)
     weights = 1 / _mean(found.weight_ratios(name, grain))
     where = f"groups of {lab.protocol.reconstruction.codebook_groups}" if grain else "the whole tensor"
@@ -204,9 +202,9 @@ def _left_out(found: Reconstruction) -> str:
     return f"; {share:.2%} of tokens left out as atypical" if share else ""
 
 
-def _without_figure(found: Reconstruction, everywhere: Everywhere) -> list[str]:
-    missing = [name for name, value in zip(found.layers, np.asarray(everywhere.parts.value), strict=True) if np.isnan(value)]
-    return [f"{_named(missing)}: without a figure"] if missing and everywhere.count else []
+def _without_figure(found: Reconstruction, ratios: Figure) -> list[str]:
+    missing = [name for name, value in zip(found.layers, np.asarray(ratios.value), strict=True) if np.isnan(value)]
+    return [f"{_named(missing)}: without a figure"] if 0 < len(missing) < len(found.layers) else []
 
 
 def _named(names: list[str]) -> str:

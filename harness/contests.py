@@ -84,7 +84,7 @@ class Contests:
                     errors.setdefault(key, {})[rung] = float(whole[i]), rest[i].cpu().numpy()
             waiting.clear()
 
-        for key, change, stored in self._changes(given, inputs, {side.choice for side in sides.values()}, keep):
+        for key, change, stored in self.changes(given, inputs, {side.choice for side in sides.values()}, keep):
             bits[key], weight[key] = stored, float(change.square().mean())
             torch.mm(change.T, change, out=products[len(waiting)])
             waiting.append(key)
@@ -94,7 +94,7 @@ class Contests:
         groups = {rung: len(side.scored.tokens) for rung, side in sides.items()}
         return {rung: self._found(given, rung, side.choice, bits, errors, weight, groups[rung]) for rung, side in sides.items()}
 
-    def _changes(self, given: Given, inputs: Mapping[str, Inputs], choices: set[str], keep: Keep) -> Iterator[tuple[Key, Tensor, float]]:
+    def changes(self, given: Given, inputs: Mapping[str, Inputs], choices: set[str], keep: Keep) -> Iterator[tuple[Key, Tensor, float]]:
         """Yield the change of the weight by every method, and by what each is compared with."""
         done: set[Key] = set()
         rows, columns = given.weight.shape

@@ -12,6 +12,7 @@ from harness.branches import run_block
 from harness.contests import Contests, Key
 from harness.labels import encode_names
 from harness.language import Language
+from harness.layer_moments import CHOICES
 from harness.layers import Layer, replaced_weights
 from harness.linearity import EVALUATION
 from harness.measurement import INTERVENTION, Work
@@ -121,9 +122,8 @@ class Downstream:
 
 def _keys(contests: Contests, rung: str) -> dict[str, Key]:
     """Return method → the weights that it runs on a rung; codebooks of the whole tensor on ``paper``, of groups on ``strict``."""
-    choice = "all" if rung == "paper" else "typical"
     keys = {DIRECT: contests.direct()}
-    return keys | {m.name: contests.key(m, int(m.codebook and rung == "strict"), choice) for m in contests.methods.values()}
+    return keys | {m.name: contests.key(m, int(m.codebook and rung == "strict"), CHOICES[rung]) for m in contests.methods.values()}
 
 
 def _bytes(stream: Tensor) -> Array:

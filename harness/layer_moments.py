@@ -11,6 +11,8 @@ from harness.moments import Moments, Sums
 
 ALL, TYPICAL = "all", "typical"
 """Of which tokens."""
+CHOICES = {"paper": ALL, "held-out": ALL, "typical": TYPICAL, "strict": TYPICAL}
+"""The calibration tokens that a rung fits to, and those that it scores."""
 
 
 @dataclass(frozen=True)

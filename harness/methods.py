@@ -42,10 +42,10 @@ class Inputs:
     def __init__(self, sums: Sums) -> None:
         self.sums = sums
 
-    def find(self) -> None:
-        """Find all that may be asked for."""
+    def find_bases(self) -> None:
+        """Find the bases, where there are tokens to find them from."""
         if self.sums.n:
-            _ = self.second_moment, self.principal, self.canonical
+            _ = self.principal, self.canonical
 
     @cached_property
     def second_moment(self) -> Tensor:
@@ -138,12 +138,10 @@ class Given:
 class Method:
     """A way to store a matrix. ``fitted``: depends on calibration inputs. ``against``: what it is compared with, at as many bits.
 
-    ``codebook``: its groups are those of codebooks. ``slow``: takes long beside the others. ``label``: how tables name it. ``own``: not
-    entered from outside.
+    ``codebook``: its groups are those of codebooks. ``slow``: takes long beside the others. ``own``: not entered from outside.
     """
 
     name: str
-    label: str
     make: Make
     fitted: bool = False
     against: Against = "direct"
@@ -218,30 +216,30 @@ def _gptq_factors(given: Given) -> Stored | None:
 WALL = {
     method.name: method
     for method in (
-        Method("dct", "DCT", _dct),
-        Method("svd", "SVD factors", _svd),
-        Method("random", "INT8/INT2, random basis", _random),
-        Method("pca", "INT8/INT2, PCA basis", _pca, fitted=True),
-        Method("cca", "INT8/INT2, CCA basis", _cca, fitted=True),
+        Method("dct", _dct),
+        Method("svd", _svd),
+        Method("random", _random),
+        Method("pca", _pca, fitted=True),
+        Method("cca", _cca, fitted=True),
     )
 }
 """The methods of the wall."""
 CODEBOOKS = {
     method.name: method
     for method in (
-        Method("kmeans", "k-means, 16 levels", _kmeans, codebook=True),
-        Method("nf4", "NF4", _nf4, codebook=True),
-        Method("symmetric", "symmetric INT4", _symmetric, codebook=True),
+        Method("kmeans", _kmeans, codebook=True),
+        Method("nf4", _nf4, codebook=True),
+        Method("symmetric", _symmetric, codebook=True),
     )
 }
 """Codebooks, and beside them the uniform levels that store one number a group as NF4 does."""
 CHALLENGERS = {
     method.name: method
     for method in (
-        Method("rotation", "random rotation, INT4", _rotation),
-        Method("hadamard", "Hadamard rotation, INT4", _hadamard),
-        Method("gptq", "GPTQ", _gptq, fitted=True, slow=True),
-        Method("gptq_factors", "GPTQ on SVD factors, against GPTQ", _gptq_factors, fitted=True, against="gptq", slow=True),
+        Method("rotation", _rotation),
+        Method("hadamard", _hadamard),
+        Method("gptq", _gptq, fitted=True, slow=True),
+        Method("gptq_factors", _gptq_factors, fitted=True, against="gptq", slow=True),
     )
 }
 """What may get over the wall; measured on ``strict``."""
@@ -249,4 +247,4 @@ CHALLENGERS = {
 
 def challengers() -> dict[str, Method]:
     """Return what may get over the wall, those that were entered from outside last."""
-    return CHALLENGERS | {entry.name: Method(entry.name, entry.label, entry.make, fitted=True, own=False) for entry in ENTERED.values()}
+    return CHALLENGERS | {entry.name: Method(entry.name, entry.make, fitted=True, own=False) for entry in ENTERED.values()}

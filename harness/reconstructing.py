@@ -1,4 +1,4 @@
-"""Storing every linear layer in four bits an entry, in one sweep: errors of all methods, and what they cost downstream (claim 3).
+"""Storing every linear layer by every method, in one sweep: errors of all methods, and what they cost downstream (claim 3).
 
 The sweep gathers second moments of what the layers of the block at hand read; at the block's end its layers go through the arena
 (:mod:`harness.contests`), and their moments are dropped. Where costs are wanted too, streams on which every block was quantised follow.
@@ -20,7 +20,7 @@ from harness.downstream import Downstream
 from harness.errors import MeasurementError
 from harness.labels import decode_names, encode_names
 from harness.layer_inputs import LayerInputs, Shared
-from harness.layer_moments import ALL, TYPICAL, LayerMoments
+from harness.layer_moments import ALL, CHOICES, TYPICAL, LayerMoments
 from harness.layers import Layer
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import CHALLENGED, Measurement, Work
@@ -30,9 +30,6 @@ from harness.solving import names_the_block
 from harness.statistics import Array
 from harness.sweep import moment_device, sweep
 from harness.typical import typical
-
-_CHOICES = {"paper": ALL, "held-out": ALL, "typical": TYPICAL, "strict": TYPICAL}
-"""The calibration tokens that a rung fits to, and those that it scores."""
 
 
 def measure(work: Work) -> dict[str, Array]:
@@ -143,8 +140,9 @@ class ReconstructionVisitor:
             if calibration is not None and evaluation is not None:  # Else an expert that no token reached.
                 read[names] = self._read(calibration, evaluation, sum(sizes[name] for name in names))
         with names_the_block(block, "it has no PCs or canonical directions"):
-            # Bases first: layers that share an input share them, and would each find them anew.
-            in_parallel(Inputs.find, [inputs for one in read.values() for inputs in one.inputs.values()], self._device)
+            if {"pca", "cca"} & set(self._contests.methods):
+                # Bases first: layers that share an input share them, and would each find them anew.
+                in_parallel(Inputs.find_bases, [inputs for one in read.values() for inputs in one.inputs.values()], self._device)
             reached = [layer for layer in layers if self._of.get(layer.name) in read]
             self._layers += in_parallel(lambda layer: self._measured(layer, read[self._of[layer.name]]), reached, self._device)
         self._names += [layer.name for layer in reached]
@@ -155,12 +153,12 @@ class ReconstructionVisitor:
         self._reset()
 
     def _read(self, calibration: LayerMoments, evaluation: LayerMoments, rows: int) -> _Read:
-        choices = sorted({_CHOICES[rung] for rung in self._rungs})
+        choices = sorted({CHOICES[rung] for rung in self._rungs})
         inputs = {choice: Inputs(calibration.total(choice)) for choice in choices}
         if self._contests.halves:
             inputs[HALF] = Inputs(calibration.total(TYPICAL, [0]))
         scored = {choice: evaluation.scored(choice) for choice in choices}
-        sides = {rung: Side(_CHOICES[rung], calibration.scored(ALL) if rung == "paper" else scored[_CHOICES[rung]]) for rung in self._rungs}
+        sides = {rung: Side(CHOICES[rung], calibration.scored(ALL) if rung == "paper" else scored[CHOICES[rung]]) for rung in self._rungs}
         return _Read(inputs, sides, rows)
 
     def _measured(self, layer: Layer, read: _Read) -> dict[str, Array]:
@@ -177,7 +175,7 @@ class ReconstructionVisitor:
         except MeasurementError as error:
             raise MeasurementError(f"block {layer.block}, {layer.name}: {error}") from error
         arrays = {f"{rung}/{name}": array for rung, by_name in found.items() for name, array in by_name.items()}
-        tokens = {f"{rung}/tokens": float(read.inputs[_CHOICES[rung]].sums.n) for rung in self._rungs}
+        tokens = {f"{rung}/tokens": float(read.inputs[CHOICES[rung]].sums.n) for rung in self._rungs}
         about = {"block": layer.block, "entries": weight.numel(), "inputs": weight.shape[1], **tokens}
         return {**{name: np.array(float(value)) for name, value in about.items()}, **arrays}
 
@@ -234,7 +232,7 @@ class ReconstructionVisitor:
             about = {name: np.array([float(layer[name]) for layer in self._layers]) for name in ("block", "entries", "inputs")}
             about["tokens"] = np.array([float(layer[f"{rung}/tokens"]) for layer in self._layers])
             texts = {"names": self._names, "methods": list(mine), "unseen": self._unseen}
-            share = 1 - self._scored_tokens[0] / self._scored_tokens[1] if _CHOICES[rung] == TYPICAL else 0.0
+            share = 1 - self._scored_tokens[0] / self._scored_tokens[1] if CHOICES[rung] == TYPICAL else 0.0
             every_array = {**by_method, **whole, **about, **{k: encode_names(v) for k, v in texts.items()}, "left_out": np.array(share)}
             found |= {f"{rung}/{name}": np.asarray(array, dtype=np.float64, order="C") for name, array in every_array.items()}
         return found

@@ -76,9 +76,8 @@ def judge(
     )
     if bound is None:
         said = predicate.bounds.get("strict")
-        return replace(row, would=said.judge(*everywhere.judged_by(interval.high, level))[0]) if everywhere and said and not quick else row
-    low, high = everywhere.judged_by(interval.high, level) if everywhere else (interval.low, interval.high)
-    verdict, margin = bound.judge(low, high)
+        return replace(row, would=said.judge(everywhere.lowest(level), interval.high)[0]) if everywhere and said and not quick else row
+    verdict, margin = bound.judge(everywhere.lowest(level) if everywhere else interval.low, interval.high)
     reasons = [note] if note else []
     if everywhere and (exceptions := everywhere.exceptions(bound, level)):
         reasons.insert(0, exceptions)
