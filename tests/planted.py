@@ -92,7 +92,22 @@ class PlantedBlock(nn.Module):
         return out
 
 
-class PlantedModel(PreTrainedModel):
+class PlantedBase(PreTrainedModel):
+    """What planted models have in common: ``embed``, ``lm_head``, and weights that stay as they were planted."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Keep what the constructor planted."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the token embedding."""
+        return self.embed
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the head."""
+        return self.lm_head
+
+
+class PlantedModel(PlantedBase):
     """Embedding with positions, planted blocks, final norm, head; ``config.fault`` plants what admission must refuse."""
 
     config_class = PlantedConfig
@@ -110,17 +125,6 @@ class PlantedModel(PreTrainedModel):
                 table.copy_(torch.randn(table.shape, generator=generator) * 0.5**0.5)
             self.lm_head.weight.copy_(torch.randn(self.lm_head.weight.shape, generator=generator) / d**0.5)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Keep what the constructor planted."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the token embedding."""
-        return self.embed
-
-    def get_output_embeddings(self) -> nn.Module:
-        """Return the head."""
-        return self.lm_head
 
     def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
         """Return next-token logits."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from harness.statistics import Array
@@ -103,7 +103,7 @@ class StackedBlock(nn.Module):
         return hidden_states + self.mlp(hidden_states)
 
 
-class StackedModel(PreTrainedModel):
+class StackedModel(planted.PlantedBase):
     """Embedding and table, planted blocks, norm, head."""
 
     config_class = StackedConfig
@@ -125,17 +125,6 @@ class StackedModel(PreTrainedModel):
             self.vary.weight.copy_(others)
             self.lm_head.weight.copy_(reading)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Keep what the constructor planted."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the token embedding."""
-        return self.embed
-
-    def get_output_embeddings(self) -> nn.Module:
-        """Return the head."""
-        return self.lm_head
 
     def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
         """Return next-token logits."""

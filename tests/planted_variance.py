@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from tests import planted
@@ -125,7 +125,7 @@ class SoftNorm(nn.Module):
         return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + self.epsilon)
 
 
-class SpectralModel(PreTrainedModel):
+class SpectralModel(planted.PlantedBase):
     """Embedding and table, planted blocks, norm, head."""
 
     config_class = SpectralConfig
@@ -148,17 +148,6 @@ class SpectralModel(PreTrainedModel):
             self.salt.weight.copy_(table[:, :d])
             self.lm_head.weight.copy_(config.sharpness * _reading(config) @ basis)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Keep what the constructor planted."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the token embedding."""
-        return self.embed
-
-    def get_output_embeddings(self) -> nn.Module:
-        """Return the head."""
-        return self.lm_head
 
     def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
         """Return next-token logits."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from harness import rotations
@@ -136,7 +136,7 @@ class WallBlock(nn.Module):
         return hidden_states + added.mean(-2)
 
 
-class WallModel(PreTrainedModel):
+class WallModel(planted.PlantedBase):
     """Embedding, the planted block, norm, head."""
 
     config_class = WallConfig
@@ -160,17 +160,6 @@ class WallModel(PreTrainedModel):
             self.embed.weight.copy_(torch.tensor(words))
             self.lm_head.weight.copy_(torch.tensor(head))
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Keep what the constructor planted."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the token embedding."""
-        return self.embed
-
-    def get_output_embeddings(self) -> nn.Module:
-        """Return the head."""
-        return self.lm_head
 
     def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
         """Return next-token logits."""
