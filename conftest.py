@@ -13,7 +13,7 @@ from fixtures import MODELS, ModelError
 from fixtures.extensions import register_from_file, register_installed
 from fixtures.selection import names_of
 from harness import challengers
-from harness.measurement import Measurement, on
+from harness.measurement import Measurement, all_on
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store
 from reports import places, plan, plugin, provenance, subjects, workers
@@ -156,7 +156,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if plugin.CELL in item.stash:
             cell, measures, model = item.stash[plugin.CELL]
             if measures.predicate.measured_by and not measures.predicate.inapplicable(model.n_blocks):
-                wanted.setdefault((cell.model, cell.corpus), {})[on(measures.predicate.measured_by, cell.rung)] = None
+                asked = wanted.setdefault((cell.model, cell.corpus), {})
+                asked |= dict.fromkeys(all_on(measures.predicate.measured_by, cell.rung))
     session.config.stash[_WANTED] = {pair: tuple(measurements) for pair, measurements in wanted.items()}
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from claims.bounds import CORRELATION, SHARE, at_least, at_most, both
+from claims.bounds import CORRELATION, at_least, at_most, both
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
+from claims.declared_easy import EASY
 from claims.declared_variance import VARIANCE
 from claims.declared_wall import CODEBOOKS, WALL
-from claims.verdicts import Bound
 from harness import measurement
 
-_EASY = Bound((0.25, 0.35), (0.20, 0.40), "inside")
 _LINEARITY = (measurement.RANK, measurement.AFFINE)
 
 LINEARITY = Claim(
@@ -145,6 +144,7 @@ DEPTH = Claim(
             both(at_least(2, 1)),
             rungs=INTERVENTIONS,
             fewest_blocks=8,
+            measured_by=measurement.PROFILE,
         ),
         *(
             Predicate(
@@ -165,57 +165,6 @@ DEPTH = Claim(
     ),
 )
 
-EASY = Claim(
-    key=5,
-    title="30% of tokens are easy",
-    statement="About 30% of tokens are decided by the middle of the model.",
-    falsifier="A share far from 30%, one that a bigram table reaches too, or two criteria that disagree about which tokens.",
-    source="arXiv:2604.20682 §4.5, Tables 4 and 8",
-    predicates=(
-        Predicate(
-            "exit_agreement", "top-1 agreement of a trained mid-depth head", "share", both(_EASY), JUDGED, INTERVENTIONS, inside=SHARE
-        ),
-        Predicate("exit_excess", "the same minus a bigram table's", "share", both(at_least(0.05, 0)), ("strict",), INTERVENTIONS),
-        Predicate(
-            "kl_easy_share",
-            "tokens whose KL is below the median for each late block destroyed",
-            "share",
-            both(_EASY),
-            ("paper",),
-            INTERVENTIONS,
-            fewest_blocks=10,
-            inside=SHARE,
-        ),
-        Predicate(
-            "easy_sets_agree",
-            "odds ratio of the two criteria at equal confidence",
-            "odds ratio",
-            both(Bound(1.0, 1.0, open_holds=True)),
-            ("strict",),
-            INTERVENTIONS,
-            fewest_blocks=10,
-        ),
-        Predicate(
-            "routing_cost",
-            "relative perplexity cost of early exit at confidence 0.95",
-            "ΔPPL/PPL",
-            both(at_least(0.2, 0.05)),
-            (),
-            INTERVENTIONS,
-        ),
-        Predicate("head_gain", "agreement gained by training the exit head", "share", both(at_least(0.10, 0.02)), (), INTERVENTIONS),
-        Predicate(
-            "supervision",
-            "agreement gained by cross-entropy over distillation",
-            "share",
-            both(Bound(0.0, 0.0, open_holds=True, open_falsified=True)),
-            (),
-            INTERVENTIONS,
-        ),
-        Predicate("lora_gain", "agreement gained by a LoRA beside the head", "share", {}, (), INTERVENTIONS),
-    ),
-)
-
 APPENDIX = Claim(
     key="appendix",
     title="extended experiments",
@@ -224,9 +173,19 @@ APPENDIX = Claim(
     source="arXiv:2604.20682 §5, Tables 5–7",
     predicates=(
         *CODEBOOKS,
-        Predicate("phase_profile", "which of attention and MLP dominates, by depth", "KL", rungs=INTERVENTIONS),
-        Predicate("mlp_skip", "perplexity cost of skipping the last block's MLP", "ΔPPL", rungs=INTERVENTIONS),
-        Predicate("mlp_mean", "perplexity cost of its mean output in its place", "ΔPPL", rungs=INTERVENTIONS),
+        Predicate(
+            "phase_profile",
+            "phases: runs of blocks in which attention, MLP or neither dominates",
+            "phases",
+            rungs=INTERVENTIONS,
+            measured_by=measurement.PROFILE,
+        ),
+        Predicate(
+            "mlp_skip", "perplexity cost of skipping the last block's MLP", "ΔPPL", rungs=INTERVENTIONS, measured_by=measurement.LAST_MLP
+        ),
+        Predicate(
+            "mlp_mean", "perplexity cost of its mean output in its place", "ΔPPL", rungs=INTERVENTIONS, measured_by=measurement.LAST_MLP
+        ),
         Predicate("kv_cache", "INT4 keys and values against rank reduction at equal bits", "PPL", rungs=INTERVENTIONS),
     ),
 )

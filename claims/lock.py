@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "6f636595999bf2bc9fe239a58c26c42a9e6dcc041aecc9a81dd7333ab0ac95b7"
+LOCKED = "624cfcb84617e423bdfa8a11e06c6ee6ecd25462291115ab7a64fcf27f19251d"
 AMENDMENTS: tuple[str, ...] = ()
 
 

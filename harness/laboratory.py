@@ -6,6 +6,8 @@ from typing import cast
 
 from harness import measurement as m
 from harness.concentration import Concentration
+from harness.destroyed import LastMlp, LateBlocks, Profile
+from harness.exits import Exit, Heads
 from harness.linearity import Linearity
 from harness.map_file import SavedMaps
 from harness.measuring import Measuring
@@ -75,6 +77,34 @@ class Laboratory(Measuring):
     def concentration(self, rung: str) -> Concentration:
         """How concentrated the cosine transform of the weights is."""
         return cast(Concentration, self._find((m.CONCENTRATION,), rung))
+
+    def exit(self, rung: str) -> Exit:
+        """What a head trained at mid says, beside the whole model, naive heads and a bigram table."""
+        return cast(Exit, self._find(m.EXIT, rung))
+
+    def later_exits(self, rung: str) -> Heads:
+        """What heads trained at the later exits say."""
+        return cast(Heads, self._find(m.LATER_EXITS, rung))
+
+    def lowest_exit(self, rung: str) -> Heads:
+        """What a head trained on the embeddings says."""
+        return cast(Heads, self._find(m.LOWEST_EXIT, rung))
+
+    def distilled_exit(self, rung: str) -> Heads:
+        """What a head at mid says that was trained to the full model's distribution."""
+        return cast(Heads, self._find(m.DISTILLED_EXIT, rung))
+
+    def late_blocks(self, rung: str) -> LateBlocks:
+        """What destroying late blocks does to every position."""
+        return cast(LateBlocks, self._find(m.LATE_BLOCKS, rung))
+
+    def profile(self, rung: str) -> Profile:
+        """What destroying each block, its attention or its MLP costs."""
+        return cast(Profile, self._find(m.PROFILE, rung))
+
+    def last_mlp(self, rung: str) -> LastMlp:
+        """What the last block costs without its MLP's output, or with its mean."""
+        return cast(LastMlp, self._find(m.LAST_MLP, rung))
 
     def saved_maps(self, rung: str) -> SavedMaps | None:
         """The file that keeps a rung's maps, fitted and written unless it is there; None where none are to be kept."""

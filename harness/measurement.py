@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import replacement, variance
+from harness import destroyed, exits, replacement, variance
 from harness.concentration import Concentration
 from harness.findings import Findings
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
@@ -241,11 +241,32 @@ CONCENTRATION = Measurement(
     of_weights=True,
 )
 
+_SCORED = ((EVALUATION,), (INTERVENTION,))
+EXIT = _on_both("exit head at mid", exits.Exit, "harness.exit_head:measure", _INTERVENTIONS)
+LATER_EXITS = _on_both("exit heads above mid", exits.Heads, "harness.exit_head:measure_later", _INTERVENTIONS, (PAPER, STRICT), keeps=False)
+LOWEST_EXIT = _on_both(
+    "exit head on the embeddings", exits.Heads, "harness.exit_head:measure_lowest", _INTERVENTIONS, (PAPER, STRICT), keeps=False
+)
+DISTILLED_EXIT = _on_both("exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, (PAPER, STRICT))
+LATE_BLOCKS = _on_both(
+    "late blocks destroyed", destroyed.LateBlocks, "harness.destroying:measure_late", _INTERVENTIONS, keeps=False, splits=_SCORED
+)
+PROFILE = _on_both(
+    "every block destroyed", destroyed.Profile, "harness.destroying:measure_profile", _INTERVENTIONS, keeps=False, splits=_SCORED
+)
+LAST_MLP = _on_both("the last block's MLP", destroyed.LastMlp, "harness.last_mlp:measure", _INTERVENTIONS)
+
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
 _CLAIM_3 = (*ARENA, CHALLENGED, *QUANTISED, CONCENTRATION)
-MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3)
+_CLAIM_5 = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
+MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3, *_CLAIM_5)
 
 
 def on(measurements: tuple[Measurement, ...], rung: str) -> Measurement:
     """Return the one of several measurements that gives a rung."""
     return next(m for m in measurements if rung in m.rungs)
+
+
+def all_on(measurements: tuple[Measurement, ...], rung: str) -> list[Measurement]:
+    """Return those of several measurements that give a rung: a figure may rest on more than one."""
+    return [m for m in measurements if rung in m.rungs]

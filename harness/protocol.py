@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from harness.easy_protocol import EasyProtocol
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ class Protocol:
     variance: VarianceProtocol = VarianceProtocol()
     replacement: ReplacementProtocol = ReplacementProtocol()
     reconstruction: ReconstructionProtocol = ReconstructionProtocol()
+    easy: EasyProtocol = field(default_factory=EasyProtocol)
     seed: int = 0
     quick: bool = False
 
@@ -229,6 +232,7 @@ class Protocol:
             fewest_tokens_per_width=self.fewest_tokens_per_width // 4,
             groups=self.groups // 2,
             variance=self.variance.quickened(),
+            easy=self.easy.quickened(),
             quick=True,
         )
 

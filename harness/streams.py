@@ -50,14 +50,14 @@ class Streams:
 
 
 class Keeper:
-    """Visitor that keeps the outputs of ``blocks``, and which tokens are typical there.
+    """Visitor that keeps the outputs of ``blocks``, and which tokens are typical there and at ``marked``.
 
     It cannot be resumed: the sweep that keeps streams takes seconds, and what they are for takes minutes.
     """
 
-    def __init__(self, streams: Streams, blocks: Sequence[int], factor: float) -> None:
+    def __init__(self, streams: Streams, blocks: Sequence[int], factor: float, marked: Sequence[int] = ()) -> None:
         self._streams, self._factor, self._block = streams, factor, 0
-        self._wanted = set(blocks)
+        self._wanted, self._marked = set(blocks), {*blocks, *marked}
 
     def see(self, split: str, first: int, before: Tensor, after: Tensor) -> None:
         """Copy a batch's stream when its block is wanted."""
@@ -65,6 +65,7 @@ class Keeper:
             self._keep(-1, split, first, before)
         if self._block in self._wanted:
             self._keep(self._block, split, first, after)
+        if self._block in self._marked:
             marks = self._streams.marked.setdefault(self._block, {})
             if split not in marks:
                 marks[split] = torch.empty((len(self._streams.ids[split]), after.shape[1]), dtype=torch.bool, device=after.device)
@@ -95,7 +96,8 @@ def keep(
     """Sweep once and keep what interventions start from: :func:`harness.layouts.boundaries`. ``spectra`` watches the same sweep."""
     own = INTERVENTION in ids
     streams, wanted = Streams(dict(ids)), boundaries(STRICT if own else PAPER, protocol, len(anatomy.blocks))
-    visitors: list[Visitor] = [Keeper(streams, wanted, protocol.typical_factor)]
+    looked_at = protocol.easy.looked_at(len(anatomy.blocks))
+    visitors: list[Visitor] = [Keeper(streams, wanted, protocol.typical_factor, looked_at)]
     if spectra:
         visitors.append(spectra)
     sweep(anatomy, ids, visitors, device, progress)
@@ -107,11 +109,17 @@ def keep(
 
 
 def keep_some(
-    anatomy: Anatomy, ids: dict[str, Ids], blocks: Sequence[int], factor: float, device: torch.device, progress: Progress
+    anatomy: Anatomy,
+    ids: dict[str, Ids],
+    blocks: Sequence[int],
+    factor: float,
+    device: torch.device,
+    progress: Progress,
+    marked: Sequence[int] = (),
 ) -> Streams:
-    """Sweep once and keep the outputs of some blocks, and no more."""
+    """Sweep once and keep the outputs of some blocks, and no more; ``marked``: blocks at which typical tokens are marked too."""
     streams = Streams(dict(ids))
-    sweep(anatomy, ids, [Keeper(streams, blocks, factor)], device, progress)
+    sweep(anatomy, ids, [Keeper(streams, blocks, factor, marked)], device, progress)
     return streams
 
 

@@ -15,7 +15,7 @@ from fixtures.hub_trouble import unreachable
 from fixtures.naming import printable, readable_size
 from harness import estimate
 from harness.errors import LongWorkError, SubjectError, TextError
-from harness.measurement import LAYOUTS, Measurement, on
+from harness.measurement import LAYOUTS, Measurement, all_on
 from reports.ledger import Cell, claim_of
 from reports.model_list import is_here, where
 from reports.plugin import CELL
@@ -111,7 +111,8 @@ def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell
         return replace(part, refused=True, downloads={})
     part.lines.append(f"  cells: {', '.join(f'{n} of {label}' for label, n in count.items())}")
     asked = [claim_of(cell.claim).named(cell.predicate) for cell in cells]
-    needed = {on(p.measured_by, cell.rung): None for p, cell in zip(asked, cells, strict=True) if not p.inapplicable(model.n_blocks)}
+    able = [(p, cell) for p, cell in zip(asked, cells, strict=True) if not p.inapplicable(model.n_blocks)]
+    needed = {measurement: None for p, cell in able for measurement in all_on(p.measured_by, cell.rung)}
     missing = []
     for measurement in needed:
         if _is_stored(bench, model, corpus, measurement):

@@ -1,0 +1,74 @@
+"""What exit heads say about the next token, position by position, beside the whole model. Results of claim 5; no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import ClassVar
+
+from harness.findings import Findings, Shape
+from harness.labels import decode_names
+from harness.statistics import Array
+
+EMBEDDINGS = -1
+"""Where a head reads the embeddings h_0, and not the output of a block."""
+
+
+class Heads(Findings):
+    """Trained heads, H of them, at positions 0 … T − 2 of W scored windows, P a window; NLL in nats.
+
+    - ``at (H)``: the block whose output a head reads, −1 for the embeddings
+    - ``agreed (H, W, P)``: 1 where its top-1 token is the full model's; ``right``: where it is the next token of the text;
+      ``confidence``: probability of its top-1 token; ``nll``: of the next token
+    - ``counted (W, P)``: 1 where the position counts: everywhere on ``paper``, else where the token is typical at all exits and late blocks
+    - ``rate (H)``: the learning rate taken; ``trials (H, R)``: loss of each rate on the last calibration windows
+    - ``steps (C)``, ``train``, ``held_nll``, ``held_agreed (H, C)``: how training went: after so many steps, mean loss since the look before
+      (NaN at 0 steps), negative log-likelihood and agreement on some evaluation windows
+    - ``fitted``: tokens trained on; ``batch``: windows a step; ``left_out``: share of positions that do not count
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        "at": ("H",),
+        **dict.fromkeys(("agreed", "right", "confidence", "nll"), ("H", "W", "P")),
+        "counted": ("W", "P"),
+        "rate": ("H",),
+        "trials": ("H", "R"),
+        "steps": ("C",),
+        **dict.fromkeys(("train", "held_nll", "held_agreed"), ("H", "C")),
+        **dict.fromkeys(("fitted", "batch", "left_out"), ()),
+    }
+
+
+class Exit(Heads):
+    """The head at mid, and on ``strict`` after it the same one trained on half the calibration windows; what it is compared with.
+
+    - ``full_right``, ``full_confidence``, ``full_nll (W, P)``: of the whole model
+    - ``exits (E)``; ``naive (E, W, P)``: 1 where the model's own norm and head agree, put on the output of each exit
+    - ``bigram (W, P)``: 1 where a table of the model's most frequent top-1 token after each token agrees
+    - ``active (B)``: parameters that a token uses in each block; ``head``: those of norm and head
+    - ``pieces``, ``said``: the text of each token of the windows (W·T of them), and of the full model's top-1 token at each position (W·P)
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        **Heads.SHAPES,
+        **dict.fromkeys(("full_right", "full_confidence", "full_nll", "bigram"), ("W", "P")),
+        "exits": ("E",),
+        "naive": ("E", "W", "P"),
+        "active": ("B",),
+        "head": (),
+        "pieces": ("bytes of pieces",),
+        "said": ("bytes of said",),
+    }
+
+    def texts(self, name: str) -> list[list[str]]:
+        """Return ``pieces`` or ``said`` by window."""
+        found: list[str] = json.loads(decode_names(self.arrays[name])[0])
+        windows = len(self.arrays["counted"])
+        each = len(found) // windows
+        return [found[w * each : (w + 1) * each] for w in range(windows)]
+
+
+def share(marks: Array, counted: Array) -> float:
+    """Return the share of counted positions that are marked; NaN where none counts."""
+    total = counted.sum()
+    return float((marks * counted).sum() / total) if total > 0 else float("nan")
