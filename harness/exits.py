@@ -22,7 +22,7 @@ class Heads(Findings):
       ``confidence``: probability of its top-1 token; ``nll``: of the next token
     - ``counted (W, P)``: 1 where the position counts: everywhere on ``paper``, else where the token is typical at all exits and late blocks
     - ``rate (H)``: the learning rate taken; ``trials (H, R)``: loss of each rate on the last calibration windows
-    - ``steps (C)``, ``train``, ``held_nll``, ``held_agreed (H, C)``: how training went: after so many steps, mean loss since the look before
+    - ``steps (C)``, ``train``, ``held_nll``, ``held_agreed (H, C)``: after so many steps, mean loss since the look before
       (NaN at 0 steps), negative log-likelihood and agreement on some evaluation windows
     - ``fitted``: tokens trained on; ``batch``: windows a step; ``left_out``: share of positions that do not count
     """
