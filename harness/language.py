@@ -33,7 +33,7 @@ class Language:
 
     def __init__(self, anatomy: Anatomy, clean: Tensor, ids: Ids) -> None:
         self.clean = clean
-        self._logits = _precise_logits(anatomy)
+        self._logits = precise_logits(anatomy)
         self._targets = torch.from_numpy(ids[:, 1:].copy()).to(clean.device)
         self._chunk = max(1, _CHUNK_LOGITS // anatomy.vocabulary)
 
@@ -129,7 +129,11 @@ class LogitSketch:
         return torch.cat(parts, dim=1).reshape(*hidden.shape[:-1], -1)
 
 
-def _precise_logits(anatomy: Anatomy) -> Callable[[Tensor], Tensor]:
+Logits = Callable[[Tensor], Tensor]
+"""What maps final streams ``(tokens, d)`` to logits ``(tokens, vocabulary)`` float32."""
+
+
+def precise_logits(anatomy: Anatomy) -> Logits:
     """Return what maps final streams ``(tokens, d)`` to logits in float32.
 
     A head of half precision is applied in float32: its rounding, some 2^−8 of a logit, is a divergence of 1e-3 nats by itself.

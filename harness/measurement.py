@@ -242,12 +242,18 @@ CONCENTRATION = Measurement(
 )
 
 _SCORED = ((EVALUATION,), (INTERVENTION,))
-EXIT = _on_both("exit head at mid", exits.Exit, "harness.exit_head:measure", _INTERVENTIONS)
-LATER_EXITS = _on_both("exit heads above mid", exits.Heads, "harness.exit_head:measure_later", _INTERVENTIONS, (PAPER, STRICT), keeps=False)
-LOWEST_EXIT = _on_both(
-    "exit head on the embeddings", exits.Heads, "harness.exit_head:measure_lowest", _INTERVENTIONS, (PAPER, STRICT), keeps=False
+_LEARNED = (_BOTH, (CALIBRATION, INTERVENTION))
+EXIT = _on_both("exit head at mid", exits.Exit, "harness.exit_head:measure", _INTERVENTIONS, splits=_LEARNED)
+_LONG = (PAPER, STRICT)
+LATER_EXITS = _on_both(
+    "exit heads above mid", exits.Heads, "harness.exit_head:measure_later", _INTERVENTIONS, _LONG, keeps=False, splits=_LEARNED
 )
-DISTILLED_EXIT = _on_both("exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, (PAPER, STRICT))
+LOWEST_EXIT = _on_both(
+    "exit head on the embeddings", exits.Heads, "harness.exit_head:measure_lowest", _INTERVENTIONS, _LONG, keeps=False, splits=_LEARNED
+)
+DISTILLED_EXIT = _on_both(
+    "exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, _LONG, splits=_LEARNED
+)
 LATE_BLOCKS = _on_both(
     "late blocks destroyed", destroyed.LateBlocks, "harness.destroying:measure_late", _INTERVENTIONS, keeps=False, splits=_SCORED
 )
