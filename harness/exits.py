@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from harness.findings import Findings, Shape
 from harness.labels import decode_names
-from harness.statistics import Array
+from harness.statistics import Array, Figure
 
 EMBEDDINGS = -1
 """Where a head reads the embeddings h_0, and not the output of a block."""
@@ -72,3 +74,26 @@ def share(marks: Array, counted: Array) -> float:
     """Return the share of counted positions that are marked; NaN where none counts."""
     total = counted.sum()
     return float((marks * counted).sum() / total) if total > 0 else float("nan")
+
+
+def agreement(marks: Array, counted: Array, half: float | None = None) -> Figure:
+    """Return the share of counted positions that are marked, both ``(W, P)``, with a replicate for each window left out.
+
+    ``half``: the same of a head trained on half the calibration windows. NaN, a replicate too, where no position is left that counts.
+    """
+    return _mean_over(marks, counted, half)
+
+
+def difference(first: Array, second: Array, counted: Array, half: float | None = None) -> Figure:
+    """Return the mean of first − second over counted positions, all ``(W, P)``, paired; replicates and ``half`` as in :func:`agreement`."""
+    return _mean_over(first - second, counted, half)
+
+
+def _mean_over(values: Array, counted: Array, half: float | None) -> Figure:
+    """Σ values / number of positions: windows weigh by the positions that count, and one with none changes nothing when left out."""
+    marked = counted > 0
+    sums, sizes = np.where(marked, values, 0).sum(1), marked.sum(1)
+    left = sizes.sum() - sizes
+    score = np.where(left > 0, (sums.sum() - sums) / np.maximum(left, 1), np.nan)
+    value = float(sums.sum() / sizes.sum()) if sizes.sum() else np.nan
+    return Figure(value, None, score, half)
