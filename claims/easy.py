@@ -1,0 +1,135 @@
+"""What claim 5 asserts and says about exit heads: figures picked from measurements, what they rest on, what a control did."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from claims.remarks import Remarks, of_sample
+from harness.errors import LongWorkError
+from harness.exits import Exit, Heads, agreement, difference, share
+from harness.laboratory import Laboratory
+from harness.statistics import Array, Figure
+
+_GIVEN = "the interval takes the head as given"
+
+
+def exit_agreement(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
+    """Return how often the head at mid says what the whole model says."""
+    found = lab.exit(rung)
+    a = found.arrays
+    doubts, caveats = _of_head(lab, rung, found)
+    right, full = share(a["right"][0], a["counted"]), share(a["full_right"], a["counted"])
+    note = f"{_head(found)}; it is right about the next token in {right:.1%}, the model in {full:.1%}{_left_out(found)}; {_GIVEN}"
+    figure = agreement(a["agreed"][0], a["counted"], _half(a))
+    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=_evidence(lab, found))
+
+
+def exit_excess(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
+    """Return agreement minus that of the better control: the bigram table, and where it may be trained, a head on the embeddings."""
+    found = lab.exit(rung)
+    a, controls = found.arrays, {"a bigram table": found.arrays["bigram"]}
+    lowest = None
+    with contextlib.suppress(LongWorkError):  # The table is a control by itself.
+        lowest = lab.lowest_exit(rung)
+        controls["a head on the embeddings"] = lowest.arrays["agreed"][0]
+    reached = {name: share(marks, a["counted"]) for name, marks in controls.items()}
+    best = max(reached, key=lambda name: reached[name])
+    doubts, caveats = _of_head(lab, rung, found)
+    told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
+    note = f"{share(a['agreed'][0], a['counted']):.3f} at mid; {told}"
+    note += "" if lowest is not None else "; a head on the embeddings was not trained (--long)"
+    control = controls[best]
+    half = None if (one := _half(a)) is None else one - reached[best]
+    figure = difference(a["agreed"][0], control, a["counted"], half)
+    evidence = {} if lowest is None else {"lowest": reached["a head on the embeddings"]}
+    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=f"{note}; {_GIVEN}", evidence=evidence)
+
+
+def head_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
+    """Return what training adds to the agreement of the model's own norm and head at mid."""
+    found = lab.exit(rung)
+    a = found.arrays
+    doubts, caveats = _of_head(lab, rung, found)
+    naive = share(a["naive"][0], a["counted"])
+    note = f"{naive:.3f} with the model's own norm and head becomes {share(a['agreed'][0], a['counted']):.3f}; {_GIVEN}"
+    half = None if (one := _half(a)) is None else one - naive
+    return difference(a["agreed"][0], a["naive"][0], a["counted"], half), Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note)
+
+
+def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
+    """Return agreement of the head trained to the text minus that of one trained to the model's distribution."""
+    found, other = lab.exit(rung), lab.distilled_exit(rung)
+    a, b = found.arrays, other.arrays
+    doubts, caveats = _of_head(lab, rung, found)
+    caveats += [f"distilled: {caveat}" for caveat in _of_training(lab, other)]
+    nll = {name: share(x["nll"][0], a["counted"]) for name, x in (("text", a), ("model", b))}
+    note = (
+        f"trained to the text {share(a['agreed'][0], a['counted']):.3f}, to the model's distribution "
+        f"{share(b['agreed'][0], a['counted']):.3f} (rate {b['rate'][0]:g}); NLL {nll['text']:.3f} and {nll['model']:.3f} nats; {_GIVEN}"
+    )
+    evidence = {"distilled": share(b["agreed"][0], a["counted"])}
+    figure = difference(a["agreed"][0], b["agreed"][0], a["counted"])
+    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
+
+
+def _of_head(lab: Laboratory, rung: str, found: Heads) -> tuple[list[str], list[str]]:
+    """Return doubts and caveats about a trained head."""
+    doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
+    return doubts, caveats + _of_training(lab, found)
+
+
+def _of_training(lab: Laboratory, found: Heads) -> list[str]:
+    """Say whether the head was still improving, and whether another learning rate might have done better."""
+    a, easy, caveats = found.arrays, lab.protocol.easy, []
+    halfway = int(np.searchsorted(a["steps"], easy.steps / 2))
+    before, after = float(a["held_agreed"][0, halfway]), float(a["held_agreed"][0, -1])
+    if after - before > easy.still_improving:
+        caveats.append(f"the head was still improving: agreement rose from {before:.3f} to {after:.3f} over the second half of its steps")
+    if a["rate"][0] in (min(easy.rates), max(easy.rates)):
+        which = "largest" if a["rate"][0] == max(easy.rates) else "smallest"
+        caveats.append(f"the learning rate {a['rate'][0]:g} is the {which} that is tried")
+    return caveats
+
+
+def _half(a: Any) -> float | None:
+    """Agreement of the head trained on half the calibration windows, where there is one."""
+    return share(a["agreed"][1], a["counted"]) if len(a["agreed"]) > 1 else None
+
+
+def _head(found: Exit) -> str:
+    a = found.arrays
+    return f"head at block {a['at'][0]:.0f}, learning rate {a['rate'][0]:g}, {a['steps'][-1]:.0f} steps on {a['fitted']:,.0f} tokens"
+
+
+def _left_out(found: Heads) -> str:
+    return f"; {found.number('left_out'):.2%} of positions left out as atypical" if found.number("left_out") else ""
+
+
+def _evidence(lab: Laboratory, found: Exit) -> dict[str, Any]:
+    a = found.arrays
+    counted, exits = a["counted"], [int(block) for block in a["exits"]]
+    return {
+        "blocks": lab.model.n_blocks,
+        "exits": exits,
+        "naive": [share(marks, counted) for marks in a["naive"]],
+        "trained": {str(exits[0]): share(a["agreed"][0], counted)},
+        "bigram": share(a["bigram"], counted),
+        "half": _half(a),
+        "rate": float(a["rate"][0]),
+        "trials": {f"{rate:g}": float(loss) for rate, loss in zip(lab.protocol.easy.rates, a["trials"][0], strict=True)},
+        "batch": int(found.number("batch")),
+        "fitted": int(found.number("fitted")),
+        "perplexity": {"full": _perplexity(a["full_nll"], counted), "head": _perplexity(a["nll"][0], counted)},
+        "curve": {
+            "steps": [int(step) for step in a["steps"]],
+            **{name: [float(v) for v in a[key][0]] for name, key in (("train", "train"), ("nll", "held_nll"), ("agreed", "held_agreed"))},
+        },
+        "left_out": found.number("left_out"),
+    }
+
+
+def _perplexity(nll: Array, counted: Array) -> float:
+    return float(np.exp(share(nll, counted)))

@@ -1,0 +1,81 @@
+"""What claim 5 asserts and says about early exit by confidence: what it costs, what it saves, how well calibrated the heads are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from claims.remarks import Remarks, of_sample
+from harness.calibration import Reliability, reliability
+from harness.exits import Exit, share
+from harness.laboratory import Laboratory
+from harness.routing import Routing, routed, saved
+from harness.statistics import Array, Figure
+
+_FULL_STREAMS = "a token that leaves is still read in full by later ones: real routing lacks its keys and values, or computes them"
+
+
+def routing_cost(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
+    """Return ΔPPL/PPL at the highest threshold; beside it the others, random routing of as many tokens, and calibration."""
+    found, easy = lab.exit(rung), lab.protocol.easy
+    a, exits = found.arrays, [int(block) for block in found.arrays["exits"]]
+    heads = _stacked(lab, rung, found)
+    routes = [routed(heads["confidence"], heads["nll"], a["full_nll"], a["counted"], threshold) for threshold in easy.thresholds]
+    savings = [
+        {with_heads: saved(route.shares, exits, a["active"], found.number("head"), with_heads) for with_heads in (False, True)}
+        for route in routes
+    ]
+    baseline = float(np.exp(share(a["full_nll"], a["counted"])))
+    calibrated = [reliability(c, r, a["counted"], easy.bins) for c, r in zip(heads["confidence"], heads["right"], strict=True)]
+    first, least = savings[0], easy.least_saved
+    errors = ", ".join(f"{block}: {one.calibration_error:.3f}" for block, one in zip(exits, calibrated, strict=True))
+    note = (
+        f"threshold {easy.thresholds[0]:g}: perplexity {baseline:,.2f} becomes {routes[0].perplexity:,.2f}, with as many tokens at random "
+        f"{routes[0].random_perplexity:,.2f}; saved {first[False]:.1%} of the blocks' operations, {first[True]:.1%} with the heads' own; "
+        f"calibration error of heads {errors}; {_FULL_STREAMS}; the interval takes the heads as given"
+    )
+    doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
+    evidence = {
+        "exits": exits,
+        "baseline": baseline,
+        "trained": {str(block): share(marks, a["counted"]) for block, marks in zip(exits, heads["agreed"], strict=True)},
+        "rows": [_row(*each) for each in zip(easy.thresholds, routes, savings, strict=True)],
+        "calibration": {
+            str(block): {"error": one.calibration_error, "bins": _bins(one)} for block, one in zip(exits, calibrated, strict=True)
+        },
+    }
+    enough = first[False] >= least
+    absent = f"no figure: threshold {easy.thresholds[0]:g} saves {first[False]:.2%} of the blocks' operations, less than {least:.0%}"
+    return (routes[0].cost if enough else Figure(np.nan)), Remarks(
+        doubts=tuple(doubts), caveats=tuple(caveats), note=note.replace("-", "−"), absent=absent.replace("-", "−"), evidence=evidence
+    )
+
+
+def _stacked(lab: Laboratory, rung: str, found: Exit) -> dict[str, Array]:
+    """Return what the heads at all exits say, the one at mid first."""
+    parts = [{name: found.arrays[name][:1] for name in ("confidence", "nll", "right", "agreed")}]
+    if len(found.arrays["exits"]) > 1:
+        later = lab.later_exits(rung).arrays
+        parts.append({name: later[name] for name in parts[0]})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _bins(found: Reliability) -> list[dict[str, float]]:
+    count = len(found.tokens)
+    columns = zip(range(count), found.tokens, found.confidence, found.right, strict=True)
+    return [
+        {"low": k / count, "high": (k + 1) / count, "tokens": int(n), "confidence": float(sure), "right": float(hit)}
+        for k, n, sure, hit in columns
+    ]
+
+
+def _row(threshold: float, route: Routing, savings: dict[bool, float]) -> dict[str, Any]:
+    return {
+        "threshold": threshold,
+        "perplexity": route.perplexity,
+        "random": route.random_perplexity,
+        "saved": savings[False],
+        "saved_with_heads": savings[True],
+        "shares": [float(part) for part in route.shares],
+    }
