@@ -168,7 +168,7 @@ class HeadTraining:
         if phase not in self._trials:
             if not bool(torch.isfinite(loss)):
                 raise MeasurementError(f"an exit head diverged at step {at + 1} of {phase.steps} (learning rate {phase.rate:g})")
-            return float(loss)
+            return float(loss.detach())
         if at + 1 == phase.steps:
             self._end_trial()
         return None
