@@ -209,8 +209,9 @@ def _bench(config: pytest.Config) -> Bench:
         store = Store(places.store_folder(config.option))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
         announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, {})
-        corpora, maps = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora), places.maps_folder(config.option)
-        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps)
+        corpora = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora)
+        maps, tokens = places.maps_folder(config.option), places.tokens_file(config.option)
+        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps, tokens)
     return config.stash[_BENCH]
 
 

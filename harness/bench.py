@@ -20,6 +20,7 @@ from harness.measuring import Announce
 from harness.protocol import Protocol
 from harness.store import Record, Store
 from harness.subject import Placement, SubjectFacts, surroundings, tokenizer_fingerprint, weights_fingerprint
+from harness.token_table import TokenTable
 
 if TYPE_CHECKING:
     from harness.loading import Subject
@@ -30,7 +31,7 @@ class Bench:
     """Hold the store, the one model that is loaded, the texts and the laboratories; what failed once fails at once the next time.
 
     ``wanted``: what the run asks of each model on each text. ``corpora``: all texts of the run. ``maps``: the folder in which the maps of
-    replaced blocks are kept, None for nowhere.
+    replaced blocks are kept, ``tokens``: the file that a table of single tokens is written to, None for nowhere.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class Bench:
         wanted: Mapping[tuple[str, str], tuple[Measurement, ...]] = MappingProxyType({}),
         corpora: tuple[Corpus, ...] = (),
         maps: Path | None = None,
+        tokens: Path | None = None,
     ) -> None:
         self.placement, self.protocol, self.store, self.announce, self.say = placement, protocol, store, announce, say
         self.long, self.wanted, self.corpora, self.maps = long, wanted, corpora, maps
+        self.tokens = None if tokens is None else TokenTable(tokens, protocol)
         self.memory = Memory(store)
         self._failed: dict[str, Exception] = {}
         self._paths: dict[str, Path] = {}

@@ -15,6 +15,7 @@ from harness.quantised import Quantised
 from harness.reconstruction import Reconstruction
 from harness.replacement import Each, Runs, Shift
 from harness.spectra import Spectra
+from harness.token_table import FEWEST_BLOCKS
 from harness.transfer import Scores, Transfer
 from harness.variance import Ablation, LogitChange, Projection, Sensitivity, Subspaces
 
@@ -113,6 +114,17 @@ class Laboratory(Measuring):
         from harness.saving_maps import save_maps
 
         return save_maps(self, self._bench, self._bench.maps, rung)
+
+    def keep_tokens(self, rung: str) -> str | None:
+        """Write what exits and late blocks say of every token; returns the name of the run's file, None where none is asked for.
+
+        Raises MeasurementError where it cannot be written.
+        """
+        table = self._bench.tokens
+        if table is None:
+            return None
+        late = self.late_blocks(rung) if self.model.n_blocks >= FEWEST_BLOCKS else None
+        return table.keep(self.model.name, self.corpus.name, rung, self.exit(rung), late)
 
     def transfer(self, rung: str) -> Transfer | None:
         """How the last block's maps of all texts do on this one; None when no other text is at hand."""

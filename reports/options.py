@@ -69,6 +69,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "keep the maps that replace blocks (claim 2): one safetensors file a model, corpus and rung, with those of every block; "
         "python -m harness.replaced_model runs a model with them",
     },
+    "--tokens": {
+        "metavar": "FILE.parquet",
+        "help": "write a table of single tokens (claim 5, exit_agreement): text, confidence, whether the exit head agrees, KL when late "
+        "blocks are destroyed; one row a position, of every model, corpus and rung of the run; replaced whole",
+    },
     "--challengers": {
         "action": "append",
         "default": [],

@@ -1,4 +1,4 @@
-"""Where a run writes to: its report, the store, and the maps of ``--save-maps``; refused early when it cannot."""
+"""Where a run writes to: its report, the store, the maps of ``--save-maps``, the table of ``--tokens``; refused early when it cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.subjects import InputError
 
 
 def checked(option: Any) -> Path:
-    """Return where the report goes, having checked that it, the store and the maps can be written. Raises InputError."""
+    """Return where the report goes, having checked that it, the store, maps and tokens can be written. Raises InputError."""
     with _refused(f"--report {printable(option.report)}"):
         report = Path(option.report).expanduser().resolve()
         if why := report_file.why_not_writable(report):
@@ -33,6 +33,9 @@ def checked(option: Any) -> Path:
             maps.mkdir(parents=True, exist_ok=True)
             if why := report_file.why_not_writable(maps / "maps.safetensors"):
                 raise ValueError(f"cannot be written, {why}")
+    with _refused(f"--tokens {printable(option.tokens)}"):
+        if (tokens := tokens_file(option)) is not None:
+            _check_tokens(option, tokens, report)
     return report
 
 
@@ -46,6 +49,29 @@ def store_folder(option: Any) -> Path | None:
 def maps_folder(option: Any) -> Path | None:
     """Return the folder of the maps, None where none are kept."""
     return None if option.save_maps is None else Path(option.save_maps).expanduser().resolve()
+
+
+def tokens_file(option: Any) -> Path | None:
+    """Return where the table of single tokens goes, None where none is asked for."""
+    return None if option.tokens is None else Path(option.tokens).expanduser().resolve()
+
+
+def _check_tokens(option: Any, file: Path, report: Path) -> None:
+    """Raise ValueError unless a Parquet file can be written there, by this process alone."""
+    if not option.tokens.strip():
+        raise ValueError("empty; expected a file")
+    if file.suffix != ".parquet":
+        raise ValueError("expected a name that ends in .parquet")
+    if file == report:
+        raise ValueError("the report goes there")
+    if why := report_file.why_not_writable(file):
+        raise ValueError(f"cannot be written, {why}")
+    if getattr(option, "dist", "no") != "no":
+        raise ValueError("written by one process, and each worker would replace it; leave out -n")
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"needs pyarrow, which cannot be imported ({error}); pip install -c constraints.txt pyarrow") from None
 
 
 @contextmanager

@@ -209,7 +209,13 @@ class Recorder:
             measured = ", ".join(f"{claim.marker} ({predicate.name})" for claim, predicate in all_predicates() if predicate.measured_by)
             models = ", ".join(dict.fromkeys(model for model, _ in ledger.pairs))
             terminalreporter.write_line(f"nothing is selected; measured in this version: {measured}; models at hand: {models}")
-        if not ledger.rows or self._config.option.collectonly:
+        if not self._config.option.collectonly:
+            self._print_results(terminalreporter, ledger)
+            if self._config.option.tokens is not None and not any(ident.startswith("exit_agreement-") for ident in ledger.selected):
+                terminalreporter.write_line("--tokens: nothing written, no cell of exit_agreement (claim 5) is selected")
+
+    def _print_results(self, terminalreporter: Any, ledger: Ledger) -> None:
+        if not ledger.rows:
             return
         writer = terminalreporter._tw
         text = console.render(ledger, self._facts, width=max(writer.fullwidth, 100), colour=writer.hasmarkup)
