@@ -23,6 +23,8 @@ def exit_agreement(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     doubts, caveats = _of_head(lab, rung, found)
     right, full = share(a["right"][0], a["counted"]), share(a["full_right"], a["counted"])
     note = f"{_head(found)}; it is right about the next token in {right:.1%}, the model in {full:.1%}{_left_out(found)}; {_GIVEN}"
+    if (file := lab.keep_tokens(rung)) is not None:
+        note += f"; tokens in {file}"
     figure = agreement(a["agreed"][0], a["counted"], _half(a))
     return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=_evidence(lab, found))
 
