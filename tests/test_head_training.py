@@ -116,7 +116,7 @@ def test_distillation_follows_the_distribution_of_the_model(anatomy):
         expected.append(head.step(x, target / target.sum(-1, keepdims=True), 5e-3 * share))
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     same = Lesson(each.hidden, each.ids, each.marked, each.hidden, precise_logits(anatomy))
-    assert float(same.loss(ExitHead(anatomy, CPU))) == pytest.approx(0, abs=1e-6)
+    assert same.loss(ExitHead(anatomy, CPU)).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("family", ["gemma2", "cohere", "granite", "gpt2", "phi", "olmo2"])
