@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.findings import Findings, Shape
 from harness.statistics import Array, Figure, spearman, without_each
@@ -16,6 +17,7 @@ BOTH, ATTENTION, MLP = "both", "attention", "mlp"
 PARTS = (BOTH, ATTENTION, MLP)
 """What of a block is destroyed."""
 NEITHER = "neither"
+Marks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,17 @@ class LateBlocks(Findings):
         return float(_medians(self.arrays["together"][None], self._counts)[0])
 
     @property
-    def _counts(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = self.arrays["counted"] > 0
+    def _counts(self) -> Marks:
+        found: Marks = self.arrays["counted"] > 0
         return found
 
 
-def _medians(kl: Array, counts: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Array:
+def _medians(kl: Array, counts: Marks) -> Array:
     found: Array = np.median(kl[:, counts], axis=1) if counts.any() else np.full(len(kl), np.nan)
     return found
 
 
-def _share(kl: Array, counts: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
+def _share(kl: Array, counts: Marks) -> float:
     """The share of counted positions whose KL is below the median for each block; NaN where none counts."""
     if not counts.any():
         return np.nan
@@ -163,17 +165,17 @@ class Profile(Findings):
         return found
 
     def undecided(self, dominates: float, level: float = 0.95) -> list[int]:
-        """Return the blocks whose ratio of attention to MLP has an interval that holds an edge of the rule: another text may say otherwise."""
-        rest = without_each(self.arrays["kl"])
-        found = []
-        for block in range(rest.shape[1]):
-            a, m = (self.kl(part)[block] for part in (ATTENTION, MLP))
-            if not (a > 0 and m > 0):
-                continue
-            replicates = rest[PARTS.index(ATTENTION), block] / rest[PARTS.index(MLP), block]
-            interval = Figure(a / m, score=replicates, origin=0.0).interval(level)
-            if any(interval.low < edge < interval.high for edge in (dominates, 1 / dominates)):
-                found.append(block)
+        """Return the blocks whose ratio of attention to MLP has an interval that holds an edge of the rule: on other text they may differ."""
+        kl = self.arrays["kl"][[PARTS.index(ATTENTION), PARTS.index(MLP)]]
+        rest, found = without_each(kl), []
+        for block in np.flatnonzero((kl.mean(2) > 0).all(0)):
+            each = rest[:, block]
+            if (each > 0).all():
+                ratio = Figure(float(kl[0, block].mean() / kl[1, block].mean()), score=each[0] / each[1], origin=0.0)
+                interval = ratio.interval(level)
+                if not any(interval.low < edge < interval.high for edge in (dominates, 1 / dominates)):
+                    continue
+            found.append(int(block))
         return found
 
 
