@@ -165,7 +165,7 @@ class Profile(Findings):
         return found
 
     def undecided(self, dominates: float, level: float = 0.95) -> list[int]:
-        """Return the blocks whose ratio of attention to MLP has an interval that holds an edge of the rule: on other text they may differ."""
+        """Return the blocks whose ratio of attention to MLP has an interval that holds an edge of the rule: other text may differ."""
         kl = self.arrays["kl"][[PARTS.index(ATTENTION), PARTS.index(MLP)]]
         rest, found = without_each(kl), []
         for block in np.flatnonzero((kl.mean(2) > 0).all(0)):

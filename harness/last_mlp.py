@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness.anatomy import Anatomy
 from harness.branches import run_block
 from harness.destroyed_block import at_marked
-from harness.errors import MeasurementError
+from harness.errors import MeasurementError, SubjectError
 from harness.language import Language
 from harness.linearity import CALIBRATION
 from harness.measurement import INTERVENTION, Work
@@ -55,7 +55,10 @@ def _writer(anatomy: Anatomy, block: int, stream: Tensor, ids: Ids) -> nn.Module
 
     Raises MeasurementError where its output cannot be told.
     """
-    modules, ran = anatomy.mlp(block), list[tuple[nn.Module, int]]()
+    try:
+        modules, ran = anatomy.mlp(block), list[tuple[nn.Module, int]]()
+    except SubjectError as error:
+        raise MeasurementError(str(error)) from error
     whole = len(modules) == 1 or not any(list(module.children()) for module in modules)
 
     def note(module: nn.Module, args: object, out: object) -> None:
