@@ -1,8 +1,9 @@
 """Claim 4: the deeper a block, the more linear it is."""
 
-from claims import replacement
+from claims import destruction, replacement
 from claims.declared import DEPTH as CLAIM
 from claims.linearity import remarks
+from claims.remarks import hand_over
 from harness.statistics import kendall_with_depth, spearman_with_depth
 
 
@@ -22,6 +23,12 @@ def test_the_last_block_is_more_linear_than_the_first(rung, lab, verdict):
 def test_linearity_never_falls(rung, lab, verdict):
     """Kendall's τ of R² with depth: the paper calls the rise monotonic and shows five blocks of 32."""
     verdict(lab.linearity(rung).r2.map(kendall_with_depth), **remarks(lab, rung, ordered=True))
+
+
+@CLAIM.predicate("importance_u_shape")
+def test_the_first_and_the_last_block_matter_most(rung, lab, verdict):
+    """The lesser of the KLs of destroying the first and the last block over the median of the blocks in the middle."""
+    hand_over(verdict, destruction.u_shape(lab, rung))
 
 
 @CLAIM.predicate("r2_guides")

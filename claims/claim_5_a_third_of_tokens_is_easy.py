@@ -1,6 +1,6 @@
-"""Claim 5: about 30% of tokens are computationally easy."""
+"""Claim 5: about 30% of tokens are decided by the middle of the model."""
 
-from claims import easy, routing
+from claims import destruction, easy, easy_sets, routing
 from claims.declared import EASY as CLAIM
 from claims.remarks import hand_over
 
@@ -15,6 +15,18 @@ def test_a_head_at_mid_says_what_the_model_says(rung, lab, verdict):
 def test_it_does_so_better_than_a_bigram_table(rung, lab, verdict):
     """Agreement minus that of the better control: a bigram table of the model's own words, and a head on the embeddings."""
     hand_over(verdict, easy.exit_excess(lab, rung))
+
+
+@CLAIM.predicate("kl_easy_share")
+def test_tokens_that_no_late_block_matters_to(rung, lab, verdict):
+    """Share of tokens whose KL is below the median for each late block destroyed alone."""
+    hand_over(verdict, destruction.easy_share(lab, rung))
+
+
+@CLAIM.predicate("easy_sets_agree")
+def test_both_criteria_find_the_same_tokens(rung, lab, verdict):
+    """Odds ratio of the two criteria, within deciles of the whole model's confidence."""
+    hand_over(verdict, easy_sets.easy_sets_agree(lab, rung))
 
 
 @CLAIM.predicate("routing_cost")

@@ -22,7 +22,10 @@ from harness.measurement import (
     CONCENTRATION,
     EACH,
     LAST_MAP,
+    LAST_MLP,
+    LATE_BLOCKS,
     PAPER,
+    PROFILE,
     PROJECTION,
     QUANTISED,
     RANK,
@@ -40,7 +43,7 @@ from harness.protocol import Protocol
 _PROCESS = 700e6  # bytes of Python, torch and transformers
 _FLOAT64 = 8
 _HEAD = 1.3  # the head, with softmax and divergence over the vocabulary
-_SORTED = 4000.0  # operations that transforming and sorting take a weight
+_SORTED = 4000.0  # operations that transforming and sorting take a weight, and so does finding its grid and rounding it
 _COLUMN = 1e7  # operations in the time that GPTQ takes for a column beside its products
 _MATRIX, _EIGEN = 1024, 384  # sizes of the probes
 _SECONDS = 0.15
@@ -123,6 +126,11 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
         cost.reconstructing(measurement, counts)
     elif measurement in TRANSFER:
         cost.transferring(counts, measurement.layout == STRICT)
+    elif measurement in (*LATE_BLOCKS, *PROFILE):
+        cost.destroying(measurement in PROFILE, len(measurement.rungs))
+    elif measurement in LAST_MLP:
+        cost.forward(counts[CALIBRATION] + 3 * protocol.evaluation_windows, 1 / model.n_blocks, head=False)
+        cost.forward((1 + 2 * len(measurement.rungs)) * protocol.evaluation_windows, 0.0)
     elif measurement in (*RUNS, *SHIFT, *LAST_MAP):
         cost.replacing(measurement, counts)
     elif measurement is SPECTRA:
@@ -218,6 +226,18 @@ class _Counter:
         # On ``paper`` both splits are scored over all tokens too, on a copy of the moments of typical ones.
         held = 2 * (inputs + deltas) + scored * inputs if strict else p.groups * (2 * inputs + deltas) + 2 * scored * inputs
         self.hold(held)
+
+    def destroying(self, every: bool, rungs: int) -> None:
+        """Run a block and what lies above it with INT2 weights: every one and its two sides, or late ones, alone and together."""
+        p, b = self._protocol, self._model.n_blocks
+        first, late, windows = p.easy.destroyed_from(b), p.easy.late_of(b), p.evaluation_windows
+        above = sum(range(b)) * 3 if every else sum(b - 1 - block for block in late)
+        below = 3 * b if every else len(late) + (1 + rungs) * (b - first)
+        self.forward((1 + every) * windows, 1.0, head=False)
+        self.forward(windows, (rungs * above + below) / b, head=False)
+        self.forward((1 + rungs * (3 * b if every else len(late) + 1)) * windows, 0.0)
+        weights = max(self._model.parameters - self._model.vocabulary * self._d, 0) * (1 if every else (b - first) / b)
+        self.seconds += weights * _SORTED / self._rates.product
 
     def transferring(self, counts: dict[str, int], strict: bool) -> None:
         """Run the text once, and the maps of two texts in the last block's place."""

@@ -1,7 +1,7 @@
 """What the stream at the end says about the next token: negative log-likelihood and Kullback–Leibler divergence, in chunks.
 
-Logits of a few hundred tokens are held at a time, never vocabulary × all tokens. Everything is in nats per position, over positions
-0 … T − 2 of a window of T tokens.
+Logits of a few hundred tokens are held at a time, never vocabulary × all tokens. Everything is in nats, at positions 0 … T − 2 of a
+window of T tokens, mean over them unless said otherwise.
 """
 
 from __future__ import annotations
@@ -42,21 +42,27 @@ class Language:
 
         ``hidden (variants, windows, tokens, d)``: final streams; ``windows``: which windows they belong to, all when None.
         """
-        return self._read(hidden, windows, nll=True, kl=False)[0]
+        return _mean(self._read(hidden, windows, nll=True, kl=False)[0])
 
     def kl_from_clean_nats(self, hidden: Tensor) -> Array:
         """Return KL(clean ‖ other) = Σ p_clean (log p_clean − log p_other), mean over positions, in nats: ``(variants, windows)``.
 
         ``hidden (variants, windows, tokens, d)`` as in :meth:`nll_nats`, of all windows. None is below zero.
         """
+        return _mean(self.kl_by_position_nats(hidden))
+
+    def kl_by_position_nats(self, hidden: Tensor) -> Array:
+        """Return the same at each position: ``(variants, windows, tokens − 1)``."""
         return self._read(hidden, None, nll=False, kl=True)[1]
 
     def costs_nats(self, hidden: Tensor, windows: list[int] | None = None) -> tuple[Array, Array]:
         """Return both :meth:`nll_nats` and :meth:`kl_from_clean_nats`, from the same logits."""
-        return self._read(hidden, windows, nll=True, kl=True)
+        nll, kl = self._read(hidden, windows, nll=True, kl=True)
+        return _mean(nll), _mean(kl)
 
     def _read(self, hidden: Tensor, windows: list[int] | None, nll: bool, kl: bool) -> tuple[Array, Array]:
-        found = np.zeros((2, *hidden.shape[:2]))
+        """Return both at each position, zeros for what is not asked. Raises MeasurementError for logits that are not finite."""
+        found = np.zeros((2, *hidden.shape[:2], self._targets.shape[1]))
         for w, part in self._chunks(hidden.shape[1]):
             window = w if windows is None else windows[w]
             target = self._targets[window, part][:, None]
@@ -65,17 +71,12 @@ class Language:
             for v in range(len(hidden)):
                 logits = self._logits(hidden[v, w, part])
                 if nll:
-                    found[0, v, w] += _total(torch.logsumexp(logits, -1) - logits.gather(-1, target)[:, 0])
+                    found[0, v, w, part] = _on_host(torch.logsumexp(logits, -1) - logits.gather(-1, target)[:, 0])
                 if kl:
-                    found[1, v, w] += _total(_divergence(clean, p, logits))
-        return self._mean(found[0]), self._mean(found[1])
-
-    def _mean(self, totals: Array) -> Array:
-        """Divide by the positions. Raises MeasurementError for logits that are not finite."""
-        if not np.isfinite(totals).all():
+                    found[1, v, w, part] = _on_host(_divergence(clean, p, logits))
+        if not np.isfinite(found).all():
             raise MeasurementError("the logits after an intervention are not finite; try --dtype float32")
-        found: Array = totals / self._targets.shape[1]
-        return found
+        return found[0], found[1]
 
     def _chunks(self, windows: int) -> Iterator[tuple[int, slice]]:
         """Cut positions 0 … T − 2 of every window into chunks."""
@@ -151,6 +152,12 @@ def _dtype(head: nn.Module) -> torch.dtype:
     return next((p.dtype for p in head.parameters()), torch.float32)
 
 
-def _total(values: Tensor) -> float:
-    # Summed on the host: one device has no float64.
-    return float(values.cpu().double().sum())
+def _on_host(values: Tensor) -> Array:
+    # Widened on the host: one device has no float64.
+    found: Array = values.cpu().double().numpy()
+    return found
+
+
+def _mean(by_position: Array) -> Array:
+    found: Array = by_position.mean(-1)
+    return found

@@ -58,10 +58,15 @@ def pushes(anatomy, sizes=(0.05, 0.5, 5.0)):
     return [Added(1, None, size * rows(1, anatomy.width, 3)[0].double()) for size in sizes]
 
 
-def divergence(clean, other):
-    """KL(clean ‖ other) in nats, mean over the positions that predict a token, from logits in float64: ``(windows)``."""
+def by_position(clean, other):
+    """KL(clean ‖ other) in nats at the positions that predict a token, from logits in float64: ``(windows, tokens − 1)``."""
     p, q = (scipy.special.log_softmax(logits[:, :-1], axis=-1) for logits in (clean, other))
-    return (np.exp(p) * (p - q)).sum(-1).mean(-1)
+    return (np.exp(p) * (p - q)).sum(-1)
+
+
+def divergence(clean, other):
+    """The same, mean over positions: ``(windows)``."""
+    return by_position(clean, other).mean(-1)
 
 
 @HEADS
@@ -78,6 +83,23 @@ def test_likelihoods_and_divergences_equal_numpy(family):
     nll = -np.stack([np.take_along_axis(o, IDS[:, 1:, None], -1)[..., 0].mean(-1) for o in likely])
     np.testing.assert_allclose(language.nll_nats(torch.stack([clean, *final])), nll, rtol=1e-5)
     np.testing.assert_allclose(language.nll_nats(torch.stack(final)[:, [2, 0]], [2, 0]), nll[1:, [2, 0]], rtol=1e-5)
+
+
+@HEADS
+def test_divergences_stand_where_their_positions_are(family, monkeypatch):
+    """At each position of each window on its own, whatever the size of a chunk; their mean is the figure of the window."""
+    model, anatomy = subject(family)
+    clean, logits = run(model, anatomy)
+    final, other = zip(*(run(model, anatomy, (push,)) for push in pushes(anatomy, (0.5, 5.0))), strict=True)
+    truth = np.stack([by_position(logits, o) for o in other])
+    for rows_at_once in (1000, 3):
+        monkeypatch.setattr("harness.language._CHUNK_LOGITS", rows_at_once * 97)
+        language = Language(anatomy, clean, IDS)
+        found = language.kl_by_position_nats(torch.stack(final))
+        assert (found.dtype, found.shape) == (np.float64, (2, WINDOWS, TOKENS - 1))
+        np.testing.assert_allclose(found, truth, rtol=2e-4, atol=1e-8)
+        np.testing.assert_array_equal(language.kl_from_clean_nats(torch.stack(final)), found.mean(-1))
+    assert (np.ptp(truth, axis=-1) > 0.1 * truth.mean(-1)).all()
 
 
 @HEADS
@@ -155,7 +177,8 @@ def test_logits_that_are_not_finite_are_an_error(value):
     clean = rows(WINDOWS * TOKENS, 97, 0).view(WINDOWS, TOKENS, 97)
     other = clean.clone()
     other[1, 3, 4] = value
-    for read in (Language(anatomy, clean, IDS).nll_nats, Language(anatomy, clean, IDS).kl_from_clean_nats):
+    language = Language(anatomy, clean, IDS)
+    for read in (language.nll_nats, language.kl_from_clean_nats, language.kl_by_position_nats):
         with pytest.raises(MeasurementError, match="logits after an intervention are not finite"):
             read(other[None])
 
