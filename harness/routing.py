@@ -48,8 +48,9 @@ def route(confidence: Array, threshold: float) -> NDArray[np.int64]:
 
     E, the full model, where none does.
     """
-    sure: NDArray[np.bool_] = np.concatenate([confidence >= threshold, np.ones((1, *confidence.shape[1:]), dtype=np.bool_)])
-    return sure.argmax(0).astype(np.int64)
+    sure = np.concatenate([confidence >= threshold, np.ones((1, *confidence.shape[1:]), dtype=np.bool_)])
+    first: NDArray[np.int64] = sure.argmax(0)
+    return first
 
 
 def routed(confidence: Array, nll: Array, full_nll: Array, counted: Array, threshold: float) -> Routing:
