@@ -35,7 +35,8 @@ class Routing:
     @property
     def left(self) -> float:
         """The share of tokens that leave at any exit."""
-        return float(self.shares[:-1].sum())
+        # Not the sum of the others, whose rounding could make fewer of more.
+        return float(1 - self.shares[-1])
 
     @property
     def random_cost(self) -> float:
