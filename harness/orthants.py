@@ -33,7 +33,8 @@ def share_below_all(correlation: float, count: int) -> float:
     x, weights = _quadrature()
     inside = 1 - ndtr(-steep * x) ** count - ndtr(steep * x) ** count
     density = wide * np.exp(-((wide * x) ** 2) / 2) / np.sqrt(2 * np.pi)
-    return float(0.5 - (weights * density * inside).sum())
+    # Rounding must not put it below what it is without any correlation.
+    return max(float(0.5 - (weights * density * inside).sum()), 0.5**count)
 
 
 def implied_correlation(share: float, count: int) -> float:
@@ -53,7 +54,7 @@ def implied_correlation(share: float, count: int) -> float:
         return np.nan
     if share >= 0.5 - _ROUNDING:
         return 1.0
-    if share <= share_below_all(0.0, count) + _ROUNDING:
+    if share <= chance + _ROUNDING:
         return 0.0
     r = brentq(lambda r: share_below_all(r, count) - share, 0.0, 1.0, xtol=1e-15)
     return float(6 / np.pi * np.arcsin(r / 2))

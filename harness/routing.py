@@ -35,7 +35,8 @@ class Routing:
     @property
     def left(self) -> float:
         """The share of tokens that leave at any exit."""
-        return float(self.shares[:-1].sum())
+        # Not the sum of the others, whose rounding could make fewer of more.
+        return float(1 - self.shares[-1])
 
     @property
     def random_cost(self) -> float:
@@ -48,9 +49,9 @@ def route(confidence: Array, threshold: float) -> NDArray[np.int64]:
 
     E, the full model, where none does.
     """
-    sure: NDArray[np.bool_] = np.concatenate([confidence >= threshold, np.ones((1, *confidence.shape[1:]), dtype=np.bool_)])
-    found: NDArray[np.int64] = sure.argmax(0).astype(np.int64)
-    return found
+    sure = np.concatenate([confidence >= threshold, np.ones((1, *confidence.shape[1:]), dtype=np.bool_)])
+    first: NDArray[np.int64] = sure.argmax(0)
+    return first
 
 
 def routed(confidence: Array, nll: Array, full_nll: Array, counted: Array, threshold: float) -> Routing:
