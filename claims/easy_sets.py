@@ -39,8 +39,8 @@ def easy_sets_agree(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     crude = crude_odds(agreed[marked], easy[marked])
     both = share(agreed * easy, counted)
     note = (
-        f"{share(agreed, counted):.1%} of tokens agree at mid, {share(easy, counted):.1%} have a low KL, {both:.1%} both; odds ratio without "
-        f"regard to confidence {crude:.3g}; the interval takes the head as given"
+        f"{share(agreed, counted):.1%} of tokens agree at mid, {share(easy, counted):.1%} have a low KL, {both:.1%} both; odds ratio "
+        f"without regard to confidence {crude:.3g}; the interval takes the head as given"
     )
     evidence = {
         "odds": float(figure.value),
