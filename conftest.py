@@ -19,7 +19,7 @@ from harness.store import Store
 from reports import places, plan, plugin, provenance, subjects, workers
 from reports.ledger import Cell, Ledger
 from reports.model_list import model_list
-from reports.options import OPTIONS
+from reports.options import OPTIONS, protocol_of
 from reports.subjects import InputError, Subjects
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if option.store and option.no_store:
             raise InputError("--store and --no-store exclude one another")
-        report = places.checked(option)
+        protocol, report = protocol_of(option), places.checked(option)
         known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
         settled = None if here else config.workerinput["claims"]  # type: ignore[attr-defined]
         if option.device not in ("auto", "cpu") and not option.collectonly:
@@ -79,9 +79,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for model in (model for model in chosen.models if model.name not in MODELS):
         for line in (f"{model.name}: {model.about}", f"{model.family}_family: models of the {model.family} family"):
             config.addinivalue_line("markers", line)
-    protocol = Protocol(seed=option.seed)
-    if option.quick:
-        protocol = protocol.quickened()
     config.stash[_SUBJECTS], config.stash[_PROTOCOL] = chosen, protocol
     config.stash[plugin.LEDGER] = Ledger(
         {(m.name, c.name): m.n_blocks for m in chosen.models for c, _ in chosen.corpora}, quick=option.quick

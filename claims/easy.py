@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from claims.remarks import Remarks, of_sample
+from harness.easy_protocol import EasyProtocol
 from harness.errors import LongWorkError
 from harness.exits import Exit, Heads, agreement, difference, share
 from harness.laboratory import Laboratory
@@ -85,7 +86,9 @@ def _of_head(lab: Laboratory, rung: str, found: Heads) -> tuple[list[str], list[
 
 def _of_training(lab: Laboratory, found: Heads) -> list[str]:
     """Say whether the head was still improving, and whether another learning rate might have done better."""
-    a, easy, caveats = found.arrays, lab.protocol.easy, []
+    a, easy, caveats = found.arrays, lab.protocol.easy, list[str]()
+    if easy.steps != (usual := (EasyProtocol().quickened() if lab.protocol.quick else EasyProtocol()).steps):
+        caveats.append(f"heads are trained for {easy.steps:,} steps, the protocol's are {usual}")
     halfway = int(np.searchsorted(a["steps"], easy.steps / 2))
     before, after = float(a["held_agreed"][0, halfway]), float(a["held_agreed"][0, -1])
     if after - before > easy.still_improving:

@@ -47,6 +47,10 @@ class EasyProtocol:
         """Return quarter sizes of whatever is repeated."""
         return replace(self, steps=self.steps // 4, warmup=self.warmup // 4, trial_steps=self.trial_steps // 4, look_stride=1)
 
+    def trained_for(self, steps: int) -> EasyProtocol:
+        """Return the same with heads trained for so many steps; of fewer than usual the same share warms up."""
+        return replace(self, steps=steps, warmup=min(self.warmup, max(1, self.warmup * steps // self.steps)))
+
     def exits_of(self, blocks: int) -> list[int]:
         """Return the blocks whose outputs heads read: B/2 − 1, 3B/4 − 1, 7B/8 − 1, equal ones merged; none in a model of one block."""
         return sorted({over * blocks // under - 1 for over, under in self.exits} - {-1})

@@ -6,9 +6,6 @@ eigenvectors in float64 (scaled by d³). Good to about a factor of two; where ra
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from fixtures.models import Model
@@ -20,10 +17,14 @@ from harness.measurement import (
     ARENA,
     CHALLENGED,
     CONCENTRATION,
+    DISTILLED_EXIT,
     EACH,
+    EXIT,
     LAST_MAP,
     LAST_MLP,
     LATE_BLOCKS,
+    LATER_EXITS,
+    LOWEST_EXIT,
     PAPER,
     PROFILE,
     PROJECTION,
@@ -39,24 +40,13 @@ from harness.measurement import (
     Measurement,
 )
 from harness.protocol import Protocol
+from harness.rates import Rates
 
 _PROCESS = 700e6  # bytes of Python, torch and transformers
 _FLOAT64 = 8
 _HEAD = 1.3  # the head, with softmax and divergence over the vocabulary
 _SORTED = 4000.0  # operations that transforming and sorting take a weight, and so does finding its grid and rounding it
 _COLUMN = 1e7  # operations in the time that GPTQ takes for a column beside its products
-_MATRIX, _EIGEN = 1024, 384  # sizes of the probes
-_SECONDS = 0.15
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a device does in a second: ``product`` and ``product64`` operations in products, ``eigen`` d³ of eigenvectors."""
-
-    product: float
-    product64: float
-    eigen: float
-    cores: int
 
 
 @dataclass(frozen=True)
@@ -67,47 +57,6 @@ class Cost:
     tokens: int
     seconds: float
     memory: float
-
-
-def probe(device_name: str, bytes_a_weight: int) -> Rates:
-    """Measure rates on a device, in less than a second after torch is imported."""
-    import torch
-
-    device = torch.device(device_name)
-    host = torch.device("cpu") if device.type == "mps" else device  # It has no float64.
-    narrow = torch.float32 if bytes_a_weight == 4 else torch.bfloat16
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-    def finish() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    def rate(work: Callable[[], object], amount: float) -> float:
-        work()
-        finish()
-        start, count = time.perf_counter(), 0
-        while count < 1 or time.perf_counter() - start < _SECONDS:
-            work()
-            finish()
-            count += 1
-        return amount * count / (time.perf_counter() - start)
-
-    def product(dtype: torch.dtype, on: torch.device) -> float:
-        a = torch.ones(_MATRIX, _MATRIX, dtype=dtype, device=on)
-        return rate(lambda: a @ a, 2 * _MATRIX**3)
-
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(_EIGEN, _EIGEN, dtype=torch.float64, generator=generator)
-    symmetric = (a @ a.T).to(host)
-    threads = torch.get_num_threads()
-    fast, slow = product(narrow, device), product(torch.float64, host)
-    try:
-        if host.type == "cpu":
-            torch.set_num_threads(1)
-        eigen = rate(lambda: torch.linalg.eigh(symmetric), _EIGEN**3)
-    finally:
-        torch.set_num_threads(threads)
-    return Rates(fast, slow, eigen * (threads if host.type == "cpu" else 1), cores)
 
 
 def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
@@ -126,6 +75,8 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
         cost.reconstructing(measurement, counts)
     elif measurement in TRANSFER:
         cost.transferring(counts, measurement.layout == STRICT)
+    elif measurement in (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT):
+        cost.training(measurement, counts)
     elif measurement in (*LATE_BLOCKS, *PROFILE):
         cost.destroying(measurement in PROFILE, len(measurement.rungs))
     elif measurement in LAST_MLP:
@@ -238,6 +189,21 @@ class _Counter:
         self.forward((1 + rungs * (3 * b if every else len(late) + 1)) * windows, 0.0)
         weights = max(self._model.parameters - self._model.vocabulary * self._d, 0) * (1 if every else (b - first) / b)
         self.seconds += weights * _SORTED / self._rates.product
+
+    def training(self, measurement: Measurement, counts: dict[str, int]) -> None:
+        """Train heads: forward and twice back through the head alone, each step on a batch; with the looks at them on the way."""
+        easy, d, exits = self._protocol.easy, self._d, len(self._protocol.easy.exits_of(self._model.n_blocks))
+        heads = max(exits - 1, 1) if measurement in LATER_EXITS else 1
+        steps = heads * (easy.steps + len(easy.rates) * easy.trial_steps) + (measurement is EXIT[1]) * easy.steps
+        scored = heads * (1 + easy.looks / easy.look_stride) * self._protocol.evaluation_windows
+        passes = 4 if measurement in DISTILLED_EXIT else 3  # A teacher's logits are had anew in every step.
+        self.forward(steps * easy.batch * passes + scored, 0.0)
+        if measurement in EXIT:
+            self.forward((1 + exits) * self._protocol.evaluation_windows + counts[CALIBRATION], 0.0)
+        elif not measurement.keeps:
+            self.forward(counts[CALIBRATION] + self._protocol.evaluation_windows, 1.0, head=False)
+        # The head, its gradient and two moments of each, and logits of a batch with theirs.
+        self.memory += 4 * self._model.vocabulary * (4 * d + 4 * easy.batch * self._tokens)
 
     def transferring(self, counts: dict[str, int], strict: bool) -> None:
         """Run the text once, and the maps of two texts in the last block's place."""

@@ -236,6 +236,8 @@ class Measuring:
         conditions = self.conditions(needed)
         if measurement.of_weights:
             del conditions["text"]
+        if measurement not in m.OF_EASY_TOKENS:
+            del conditions["protocol"]["easy"]
         return {**what, **conditions, **maps}
 
     def conditions(self, tokens: Windows) -> dict[str, Any]:

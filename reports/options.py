@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fixtures import CORPORA, DEFAULT_MODEL
 from fixtures.extensions import ENTRY_POINT
+from harness.easy_protocol import EasyProtocol
+from harness.protocol import Protocol
 from harness.subject import DEVICE_MAPS, DTYPES
+from reports.subjects import InputError
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--model": {
@@ -62,6 +66,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "also what takes very long on a CPU (claim 1's pushes along directions and ablations off strict: hours on two cores); "
         "on a GPU it runs anyway, and what is stored is shown anyway",
     },
+    "--head-steps": {
+        "type": int,
+        "metavar": "N",
+        "help": "steps that exit heads are trained for (claim 5), for training longer than the protocol's; recorded, and a caveat "
+        f"(default: {EasyProtocol().steps})",
+    },
     "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},
     "--save-maps": {
@@ -87,3 +97,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "fail: a falsified cell fails the run, exit code 1; report: it is only reported (default: fail)",
     },
 }
+
+_FEWEST_STEPS, _MOST_STEPS = 10, 10_000_000
+
+
+def protocol_of(option: Any) -> Protocol:
+    """Return the protocol that is asked for. Raises InputError for a number of steps that trains nothing."""
+    protocol = Protocol(seed=option.seed)
+    if option.quick:
+        protocol = protocol.quickened()
+    if option.head_steps is not None:
+        if not _FEWEST_STEPS <= option.head_steps <= _MOST_STEPS:
+            raise InputError(f"--head-steps {option.head_steps}: expected {_FEWEST_STEPS} to {_MOST_STEPS:,} steps")
+        protocol = replace(protocol, easy=protocol.easy.trained_for(option.head_steps))
+    return protocol

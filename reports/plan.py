@@ -16,6 +16,7 @@ from fixtures.naming import printable, readable_size
 from harness import estimate
 from harness.errors import LongWorkError, SubjectError, TextError
 from harness.measurement import LAYOUTS, Measurement, all_on
+from harness.rates import Rates, probe
 from reports.ledger import Cell, claim_of
 from reports.model_list import is_here, where
 from reports.plugin import CELL
@@ -65,7 +66,7 @@ class Planner:
 
     def _lines(self, cells: list[Cell]) -> list[str]:
         device, size = _device(self._subjects)
-        rates = estimate.probe(device, size)
+        rates = probe(device, size)
         speed = f"{rates.product / 1e9:,.0f} GFLOP/s in {'float32' if size == 4 else 'bfloat16'}, {rates.product64 / 1e9:,.0f} in float64"
         bench = self._make_bench()
         long = bench.long or device != "cpu"
@@ -99,7 +100,7 @@ class Planner:
         ]
 
 
-def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: estimate.Rates, long: bool) -> _Part:
+def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: Rates, long: bool) -> _Part:
     """Plan one model on one corpus; ``size``: bytes of a weight in memory, ``long``: whether long work is done."""
     part, model = _Part(), _completed(model)
     count = Counter(claim_of(cell.claim).label for cell in cells)

@@ -10,9 +10,10 @@ from fixtures import MODELS, Model, hub
 from harness import estimate
 from harness.measurement import ABLATION, AFFINE, MEASUREMENTS, PROJECTION, RANK, SPECTRA
 from harness.protocol import Protocol
+from harness.rates import Rates, probe
 from reports import plan
 
-RATES = estimate.Rates(1e11, 5e10, 5e9, 2)
+RATES = Rates(1e11, 5e10, 5e9, 2)
 
 
 def test_a_plan_loads_and_measures_nothing(claims, monkeypatch):
@@ -92,7 +93,7 @@ def test_estimates_grow_as_the_work_does(kind):
     else:
         assert two.seconds >= one.seconds
     assert two.memory == one.memory
-    fast = estimate.Rates(*(2 * rate for rate in (RATES.product, RATES.product64, RATES.eigen)), RATES.cores)
+    fast = Rates(*(2 * rate for rate in (RATES.product, RATES.product64, RATES.eigen)), RATES.cores)
     assert estimate.cost(kind, model, Protocol(), 4, fast).seconds == pytest.approx(one.seconds / 2)
     assert estimate.cost(kind, replace(model, parameters=2 * model.parameters), Protocol(), 4, RATES).memory > one.memory
     assert one.tokens == sum(one.windows) * Protocol().window
@@ -111,6 +112,6 @@ def test_an_intervention_low_in_a_model_costs_more_than_one_at_mid():
 
 def test_rates_are_measured():
     """Positive, and eigenvectors dearer than products."""
-    rates = estimate.probe("cpu", 4)
+    rates = probe("cpu", 4)
     assert rates.product > 0
     assert rates.product64 > rates.eigen > 0
