@@ -28,7 +28,7 @@ from reports.unit_scale import unit_axis, unit_line
 
 _CURVES = {"train": "training loss", "nll": "held-out NLL", "agreed": "held-out agreement"}
 _AT_MID = ("half", "distilled", "bigram", "lowest")
-_TOKENS = {"easiest": "The {} tokens of least KL", "hardest": "The {} tokens of most KL"}
+_TOKENS = {"easiest": "least", "hardest": "most"}
 
 
 def print_agreement(console: Console, rungs: Evidence) -> None:
@@ -52,10 +52,10 @@ def print_agreement(console: Console, rungs: Evidence) -> None:
     print_legend(
         console,
         "agreement: share of positions of evaluation text at which the top-1 token is the full model's top-1 token, whether or not the "
-        "text goes on with it. naive: the model's own norm and head, untrained; trained: a norm and head trained there on calibration text; "
-        "half: on half of it; distilled: trained towards the full model's probabilities. bigram: a table of the model's own most frequent "
-        "top-1 token after each token, not of the text's next one; embeddings: the same head on what enters block 0. These two see no "
-        "context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
+        "text goes on with it. naive: the model's own norm and head, untrained; trained: a norm and head trained there on calibration "
+        "text; half: on half of it; distilled: trained towards the full model's probabilities. bigram: a table of the model's own most "
+        "frequent top-1 token after each token, not of the text's next one; embeddings: the same head on what enters block 0. These two see "
+        "no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
         + _left_out({rung: e.get("left_out") for rung, e in rungs.items()}),
     )
 
@@ -113,7 +113,7 @@ def print_easy_share(console: Console, rungs: Evidence) -> None:
     letters = ", ".join(f"{rung[0]} {rung}" for rung in curves)
     print_legend(
         console,
-        f"τ: nats. {letters}, = where two meet. Which τ makes a token easy is not said, and for any share there is one. "
+        f"τ: nats. {letters}, = where two meet. Which τ makes a token easy the paper does not say, and for any share there is one. "
         f"Median KL: {medians}.",
     )
 
@@ -179,14 +179,14 @@ def print_sets(console: Console, rungs: Evidence) -> None:
     for key, found in shown.items():
         if found:
             rung, tokens = found
-            print_heading(console, f"{_TOKENS[key].format(len(tokens))}, in the text ({rung})")
+            print_heading(console, f"Tokens of {_TOKENS[key]} KL where they stand in the text ({len(tokens)} of {rung})")
             print_tokens(console, tokens)
     if any(shown.values()):
         print_legend(
             console,
             "KL: mean over the late blocks destroyed alone, nats. agreed: the head at mid says what the full model says. confidence: the "
-            "full model's. at: window:position of the ⟦token⟧; said: the full model's top-1 token. Characters that do not print are escaped, "
-            "as \\n.",
+            "full model's. at: window:position of the ⟦token⟧; said: the full model's top-1 token. Characters that do not print "
+            "are escaped, as \\n.",
         )
 
 

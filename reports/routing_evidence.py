@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 from rich.console import Console
 
 from reports.sections import (
@@ -39,9 +40,7 @@ def _print_thresholds(console: Console, rungs: Evidence, found: dict[str, list[E
     most = max(len(exits), *(len(row.get("shares") or []) - 1 for rows in found.values() for row in rows))
     exits += ["–"] * (most - len(exits))
     leaving = [f"leave: {at}" if i == 0 else at for i, at in enumerate(exits)]
-    table = new_table(
-        "rung", "confidence", "perplexity", "over untouched", "random", "over it", "saved", "with heads", *leaving, "never", gap=1
-    )
+    table = new_table("rung", "confidence", "perplexity", "ΔPPL/PPL", "random", "ΔPPL/PPL", "saved", "with heads", *leaving, "never", gap=1)
     table.columns[0].min_width = len("untouched")
     for rung, rows in found.items():
         base = rungs[rung].get("baseline")
@@ -56,10 +55,11 @@ def _print_thresholds(console: Console, rungs: Evidence, found: dict[str, list[E
     console.print(table)
     print_legend(
         console,
-        "confidence: the head's top-1 probability from which a token leaves. perplexity: of the text, read at each token's exit. over "
-        "untouched: ΔPPL/PPL. random: as many tokens leave at each exit, drawn at random; what confidence is worth is the difference. "
+        "confidence: the head's top-1 probability from which a token leaves. perplexity: of the text, read at each token's exit. "
+        "ΔPPL/PPL: over untouched. random: as many tokens leave at each exit, drawn at random; what confidence is worth is the difference. "
         "saved: of the blocks' operations, counted by parameters that a token uses; with heads: less what the heads themselves cost, "
-        "below zero where they cost more than they save. leave: share of tokens that leave at the output of each block; never: through all blocks.",
+        "below zero where they cost more than they save. leave: share of tokens that leave at the output of each "
+        "block; never: through all blocks.",
     )
 
 
