@@ -51,8 +51,9 @@ def print_profile(console: Console, rungs: Evidence) -> None:
     print_legend(
         console,
         f"{letters}. destroyed: weight matrices stored in four values a row (INT2), of the block, its attention or its MLP. KL: from the "
-        f"clean model, nats per position. 2× the other: att or MLP where its KL is at least {EasyProtocol.dominates:g} times the other's. "
-        f"ΔPPL: over the untouched {untouched}. │ the middle.",
+        f"clean model, nats per position. 2× the other: att or MLP where its KL is at least {EasyProtocol.dominates:g} times the other's."
+        + (f" ΔPPL: over the untouched {untouched}." if "ΔPPL: both" in groups else "")
+        + (" │ the middle." if first <= last else ""),
     )
     _print_ends(console, found)
     for rung in [rung for rung in found if RUNGS[rung].judged] or found:
@@ -104,7 +105,11 @@ def _draw(console: Console, rung: str, curves: Mapping[str, Sequence[Value]], mi
     letters = ", ".join(
         f"{part[0]} {name}" for part, name in (("both", "both"), ("attention", "attention"), ("mlp", "MLP")) if part[0] in depth
     )
-    print_legend(console, f"{letters}{'' if beside else ', = where two meet'}. ─ the middle, whose median both ends are compared with.")
+    print_legend(
+        console,
+        f"{letters}{'' if beside else ', = where two meet'}."
+        + (" ─ the middle, whose median both ends are compared with." if first <= last else ""),
+    )
 
 
 def print_phases(console: Console, phases: Evidence, profiles: Evidence) -> None:

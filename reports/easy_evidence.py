@@ -54,8 +54,8 @@ def print_agreement(console: Console, rungs: Evidence) -> None:
         "agreement: share of positions of evaluation text at which the top-1 token is the full model's top-1 token, whether or not the "
         "text goes on with it. naive: the model's own norm and head, untrained; trained: a norm and head trained there on calibration "
         "text; half: on half of it; distilled: trained towards the full model's probabilities. bigram: a table of the model's own most "
-        "frequent top-1 token after each token, not of the text's next one; embeddings: the same head on what enters block 0. These two see "
-        "no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
+        "frequent top-1 token after each token, not of the text's next one; embeddings: the same head on what enters block 0. These two "
+        "see no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
         + _left_out({rung: e.get("left_out") for rung, e in rungs.items()}),
     )
 

@@ -64,20 +64,6 @@ SETS: dict[str, Any] = {
     "easiest": [TOKEN, TOKEN | {"token": " of", "agreed": False}],
     "hardest": [TOKEN | {"kl": 12.5, "next": "\n"}],
 }
-BINS = [
-    {"low": 0.0, "high": 0.1, "tokens": 0, "confidence": None, "right": None},
-    {"low": 0.1, "high": 0.2, "tokens": 731, "confidence": 0.153, "right": 0.12},
-    {"low": 0.9, "high": 1.0, "tokens": 4020, "confidence": 1.0, "right": 0.875},
-]
-ROUTING: dict[str, Any] = {
-    "exits": [14, 21, 25],
-    "baseline": 10.0,
-    "rows": [
-        {"threshold": 0.95, "perplexity": 12.5, "random": 25.0, "saved": 0.06, "saved_with_heads": -0.2, "shares": [0.05, 0.03, 0.02, 0.9]},
-        {"threshold": 0.5, "perplexity": 100.0, "random": 1e5, "saved": 0.27, "saved_with_heads": 0.02, "shares": [0.3, 0.2, 0.1, 0.4]},
-    ],
-    "calibration": {"14": {"error": 0.045, "bins": BINS}, "21": {"error": 0.031, "bins": []}},
-}
 EVIDENCE: dict[str, Any] = {
     "exit_agreement/paper": AGREEMENT | {"left_out": 0.0},
     "exit_agreement/strict": AGREEMENT | {"trained": {"14": 0.222, "21": None, "25": None}},
@@ -85,11 +71,9 @@ EVIDENCE: dict[str, Any] = {
     "kl_easy_share/typical": SHARE | {"share": 0.19, "curve": [0.5, 0.25, 1.0], "left_out": 0.02},
     "easy_sets_agree/paper": SETS | {"easiest": [TOKEN | {"before": "not shown"}]},
     "easy_sets_agree/strict": SETS,
-    "routing_cost/strict": ROUTING,
 }
 AGREED, TRAINED, READING_A, READING_B = "Agreement over depth", "How the head", "reading A", "reading B"
 SAME, EASIEST, HARDEST = "Do the two criteria", "Tokens of least KL", "Tokens of most KL"
-EXIT, SAVED, CALIBRATED, RELIABLE = "Early exit", "Perplexity over the compute", "Are heads as often", "Reliability"
 
 
 def section(heading: str, evidence: dict[str, Any] = EVIDENCE, width: int = 110) -> list[str]:
@@ -138,16 +122,6 @@ def section(heading: str, evidence: dict[str, Any] = EVIDENCE, width: int = 110)
             HARDEST,
             r"12.50 yes 0.930 3:41 …and so he sat on ⟦ the⟧ said ⟦ dog⟧, text goes on ⟦\n⟧",
         ),
-        (
-            "to save 6% costs a quarter of perplexity, at random six times that, and heads cost more than they save",
-            EXIT,
-            "0.95 12.50 0.250 25.00 1.50 6.00% −20.00% 5.00% 3.00% 2.00% 90.00%",
-        ),
-        ("untouched it is 10", EXIT, "strict untouched 10.00"),
-        ("saving 27% by confidence costs a decade, at random four", SAVED, "27.00% c r"),
-        ("the head at mid is 4.5 points off, the next 3.1", CALIBRATED, "strict 0.045 0.031"),
-        ("where the head is sure it is right in seven of eight cases", RELIABLE, "0.9–1.0 4020 1.000 0.875 r c"),
-        ("no token is told with less than 0.1", RELIABLE, "block 14 0.1–0.2 731 0.153 0.120 rc"),
     ],
 )
 def test_a_reader_can_say_a_sentence_from_one_line(sentence, heading, line):
@@ -175,9 +149,6 @@ def test_headings_and_legends_say_what_is_shown():
         "(2 of strict)",
         "KL: mean over the late blocks destroyed alone, nats.",
         "said: the full model's top-1 token. Characters that do not print are escaped, as \\n.",
-        "ΔPPL/PPL: over untouched. random: as many tokens leave at each exit",
-        "u untouched, c by confidence, r at random",
-        "right: the head's top-1 token is the text's next one, not the full model's.",
     ):
         assert told in text, told
 
@@ -185,7 +156,7 @@ def test_headings_and_legends_say_what_is_shown():
 def test_sections_stand_in_the_order_of_the_predicates():
     """Each heading once."""
     lines = printed(EVIDENCE, [])
-    headings = (AGREED, TRAINED, READING_A, READING_B, SAME, EASIEST, HARDEST, EXIT, SAVED, CALIBRATED, RELIABLE)
+    headings = (AGREED, TRAINED, READING_A, READING_B, SAME, EASIEST, HARDEST)
     places = [[i for i, line in enumerate(lines) if heading in line and not lines[i - 1]] for heading in headings]
     assert places == sorted(places)
     assert {len(place) for place in places} == {1}
@@ -200,18 +171,10 @@ def test_letters_stand_at_their_share():
     assert unit_line({"a": 0.5, "b": 0.51, "c": None, "d": math.nan, "e": 7.0}) == f"{'=':>17}{'e':>16}"
 
 
-def test_perplexities_stand_at_their_decade():
-    """Of the axis above them, one line a threshold."""
-    lines = section(SAVED)
-    at = {label: lines[1].index(label) for label in ("10·", "10²", "10⁵")}
-    assert lines[2].index("u", len("strict")) == at["10·"]
-    assert (lines[4].index("c"), lines[4].index("r")) == (at["10²"], at["10⁵"])
-
-
 def test_nothing_is_printed_where_nothing_is():
     """Empty evidence, and evidence of nothing that these sections draw."""
     assert printed({name: {} for name in EVIDENCE}, []) == []
-    for name in ("exit_agreement", "kl_easy_share", "easy_sets_agree", "routing_cost"):
+    for name in ("exit_agreement", "kl_easy_share", "easy_sets_agree"):
         assert printed({f"{name}/paper": {"other things": None}}, []) == []
 
 
@@ -221,7 +184,6 @@ def test_nothing_is_printed_where_nothing_is():
         ("exit_agreement/strict", 2),
         ("kl_easy_share/typical", 2),
         ("easy_sets_agree/strict", 3),
-        ("routing_cost/strict", 4),
     ],
 )
 def test_each_section_stands_alone(name, headings):
@@ -233,11 +195,9 @@ def test_each_section_stands_alone(name, headings):
 
 
 def test_what_one_part_lacks_the_others_do_not():
-    """An exit without its number, a head without bins, a rung with chance alone."""
+    """Exits without their number, a bigram table alone, a rung with chance alone."""
     assert words(section(AGREED, {"exit_agreement/paper": {"trained": {"14": 0.3}}})[2])[:5] == ["paper", "block", "14", "–", "0.300"]
     assert words(section(AGREED, {"exit_agreement/paper": {"bigram": 0.2}})[2])[:3] == ["paper", "block", "–"]
-    only = section(CALIBRATED, {"routing_cost/paper": {"calibration": {"14": {"error": 0.5}}}})
-    assert words(only[2]) == ["paper", "0.500"]
     assert words(section(READING_A, {"kl_easy_share/paper": {"chance": 0.125}})[2])[:3] == ["paper", "–", "0.125"]
 
 
@@ -267,9 +227,6 @@ def test_lines_fit_and_nothing_is_cut(width):
             e["trials"] = dict.fromkeys(e["trials"], 123.456)
         if name.startswith("kl"):
             e |= {"blocks": [160, 166, 173, 179], "medians": [1.2e-5] * 4, "implied": -0.123, "observed": -0.123, "together_median": 1.2e-5}
-        if name.startswith("routing"):
-            e |= {"exits": [139, 159, 179], "baseline": 12.345}
-            e["rows"] = [row | {"perplexity": 1.2e7, "random": 3.4e7, "saved_with_heads": -1.2345} for row in e["rows"]]
     lines = printed(wide, [], width)
     assert max(map(len, lines)) <= width
     assert not any("…" in line and "⟦" not in line for line in lines)
