@@ -80,6 +80,8 @@ def sections(heading: str, evidence: dict[str, Any] = EVIDENCE, width: int = 110
         ("in block 1 the MLP dominates", EACH, "1 1.00 0.100 0.200 0.020 0.400 0.040 MLP MLP 12.50 12.50"),
         ("in block 2, of the middle, neither part does", EACH, "2│ 0.250 0.025 0.100 0.010 0.150 0.015 · · 1.25 1.25"),
         ("block 4's attention costs just twice its MLP", EACH, "4│ 0.120 0.012 0.060 0.0060 0.030 0.0030 att att 0.600 0.600"),
+        ("the middle ends with block 6", EACH, "6│ 0.300 0.030 0.100 0.010 0.200 0.020 MLP MLP 1.50 1.50"),
+        ("and does not hold the last one", EACH, "7 1.00 0.100 0.800 0.080 0.180 0.018 att att 5.25 5.25"),
         ("attention dominates block 0", PHASE, "paper 0 attention 4.70 1.10"),
         ("nothing dominates blocks 2 to 6", PHASE, "2–6 neither 0.050–0.100 0.030–0.200"),
         ("the last block is attention again", PHASE, "7 attention 0.800 0.180"),
