@@ -9,7 +9,10 @@ from rich.console import Console
 
 from harness.protocol import RUNGS
 from reports import depth_evidence as depth
+from reports import destruction_evidence as destruction
+from reports import easy_evidence as easy
 from reports import replacement_evidence as replacement
+from reports import routing_evidence as routing
 from reports import variance_evidence as variance
 from reports import wall_evidence as wall
 from reports.ledger import Row
@@ -39,8 +42,16 @@ _SECTIONS: tuple[tuple[Callable[..., None], *tuple[str, ...]], ...] = (
     (wall.print_cross_terms, "cross_terms"),
     (wall.print_downstream, "downstream"),
     (depth.print_depth, "r2_guides", "late_is_cheap"),
+    (destruction.print_profile, "importance_u_shape"),
+    (easy.print_agreement, "exit_agreement"),
+    (easy.print_training, "exit_agreement"),
+    (easy.print_easy_share, "kl_easy_share"),
+    (easy.print_sets, "easy_sets_agree"),
+    (routing.print_routing, "routing_cost"),
     (wall.print_concentration, "spectral_gini_excess", "spectral_gini_excess_embeddings"),
     (wall.print_codebooks, "kmeans_gain", "nf4_gain"),
+    (destruction.print_phases, "phase_profile", "importance_u_shape"),
+    (destruction.print_last_mlp, "mlp_skip", "mlp_mean"),
 )
 """In the order of printing: what prints a section, and the predicates whose evidence it takes, one argument each, by rung."""
 
