@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 
 from harness.protocol import RUNGS
-from reports.sections import Evidence, LogScale, Value, as_count, as_share, as_short, print_grouped, print_heading, print_legend, told
+from reports.over_depth import over_depth
+from reports.sections import Evidence, Value, as_count, as_share, as_short, print_grouped, print_heading, print_legend, told
 
 _CURVES = {"r2": "R²", "added": "ΔPPL", "kl": "KL", "compression": "compr.", "active": "active"}
 _CONTROLS = {"cost_map": "map", "cost_skipped": "skipped", "cost_mean": "mean"}
-_PLOT_HEIGHT, _WIDEST_PLOT, _EVERY = 12, 104, 5
 
 
 def print_depth(console: Console, guides: Evidence, late: Evidence) -> None:
@@ -65,22 +64,10 @@ def _against_controls(e: Evidence) -> str:
 
 def _draw_over_depth(console: Console, curves: Mapping[str, list[Value]]) -> None:
     """Draw KL over depth, where the blocks fit the width: a letter for each rung, side by side where there is room."""
-    depth = {
-        letter: [value if value is not None and 0 < value < math.inf else 0.0 for value in values] for letter, values in curves.items()
-    }
-    blocks, most = max(map(len, depth.values()), default=0), max(map(max, depth.values()), default=0.0)
-    if blocks > _WIDEST_PLOT or most <= 0:
-        return
-    marks = [{letter: values[b] for letter, values in depth.items() if b < len(values)} for b in range(blocks)]
-    beside = blocks * len(depth) <= _WIDEST_PLOT
-    each = len(depth) if beside else 1
-    columns = [{letter: mark.get(letter, 0.0)} for mark in marks for letter in depth] if beside else marks
-    top, least = math.ceil(math.log10(most)), min(value for values in depth.values() for value in values if value > 0)
-    span, decades = max(math.log10(most / least), 1.0), top - math.floor(math.log10(least))
-    scale = LogScale(columns, top=top, fewest=1, width=1 + round(decades * _PLOT_HEIGHT / span))
-    print_heading(console, f"KL over depth (nats per position, log scale{'' if beside else ', = where two rungs meet'})")
-    below = "".join(str(block).ljust(_EVERY * each) for block in range(0, blocks, _EVERY))
-    console.print("\n".join(scale.upright(columns, below)))
+    drawn = over_depth(curves)
+    if drawn is not None:
+        print_heading(console, f"KL over depth (nats per position, log scale{'' if drawn.beside else ', = where two rungs meet'})")
+        console.print("\n".join(drawn.lines))
 
 
 def _written(values: Sequence[Value], size: int, form: Callable[[float], str]) -> list[str]:

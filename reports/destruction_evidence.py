@@ -9,9 +9,9 @@ from rich.console import Console
 
 from harness.easy_protocol import EasyProtocol
 from harness.protocol import RUNGS
+from reports.over_depth import over_depth
 from reports.sections import (
     Evidence,
-    LogScale,
     Value,
     as_count,
     as_percent,
@@ -26,7 +26,6 @@ from reports.sections import (
 
 _PARTS = {"both": "KL: both", "attention": "attention", "mlp": "MLP"}
 _SIDES = {"attention": "attention", "mlp": "MLP", "neither": "neither"}
-_PLOT_HEIGHT, _WIDEST_PLOT, _EVERY = 12, 104, 5
 
 
 def print_profile(console: Console, rungs: Evidence) -> None:
@@ -83,31 +82,19 @@ def _print_ends(console: Console, found: Evidence) -> None:
 
 def _draw(console: Console, rung: str, curves: Mapping[str, Sequence[Value]], middle: tuple[int, int]) -> None:
     """Draw KL over depth, where the blocks fit the width: a letter for each part, side by side where there is room."""
-    depth = {part[0]: [value if _positive(value) else 0.0 for value in values] for part, values in curves.items() if values}
-    blocks, values = max(map(len, depth.values())), [float(v) for line in depth.values() for v in line if v]
-    if blocks > _WIDEST_PLOT or not values:
+    depth = {part[0]: values for part, values in curves.items() if values}
+    drawn, blocks = over_depth(depth), max(map(len, depth.values()), default=0)
+    if drawn is None:
         return
-    marks = [{letter: line[b] or 0.0 for letter, line in depth.items() if b < len(line)} for b in range(blocks)]
-    beside = blocks * len(depth) <= _WIDEST_PLOT
-    each = len(depth) if beside else 1
-    columns = [{letter: mark.get(letter, 0.0)} for mark in marks for letter in depth] if beside else marks
-    top, least = math.ceil(math.log10(max(values))), min(values)
-    span, decades = max(math.log10(max(values) / least), 1.0), top - math.floor(math.log10(least))
-    scale = LogScale(columns, top=top, fewest=1, width=1 + round(decades * _PLOT_HEIGHT / span))
     print_heading(console, f"KL over depth of destroyed blocks, {rung} (nats per position, log scale)")
-    lines = scale.upright(columns, "".join(str(block).ljust(_EVERY * each) for block in range(0, blocks, _EVERY)))
     first, last = middle[0], min(middle[1], blocks - 1)
-    if first <= last:
-        # Labels stand in front of every line, as wide as in front of the last one.
-        start = lines[-1].index("0")
-        lines.insert(-1, f"{'':{start + first * each}}{'─' * ((last - first + 1) * each)}")
-    console.print("\n".join(lines))
+    console.print("\n".join((drawn.under(first, last, "─") if first <= last else drawn).lines))
     letters = ", ".join(
         f"{part[0]} {name}" for part, name in (("both", "both"), ("attention", "attention"), ("mlp", "MLP")) if part[0] in depth
     )
     print_legend(
         console,
-        f"{letters}{'' if beside else ', = where two meet'}."
+        f"{letters}{'' if drawn.beside else ', = where two meet'}."
         + (" ─ the middle, whose median both ends are compared with." if first <= last else ""),
     )
 

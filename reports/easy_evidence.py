@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
+from harness.protocol import RUNGS
 from reports.sections import (
     Evidence,
     Value,
@@ -27,12 +29,24 @@ from reports.tokens_in_context import print_tokens
 from reports.unit_scale import unit_axis, unit_line
 
 _CURVES = {"train": "training loss", "nll": "held-out NLL", "agreed": "held-out agreement"}
+_NOTHING: Evidence = MappingProxyType({})
 _AT_MID = ("half", "distilled", "bigram", "lowest")
 _TOKENS = {"easiest": "least", "hardest": "most"}
 
 
-def print_agreement(console: Console, rungs: Evidence) -> None:
-    """Print agreement of the heads at every exit, beside what is had without training, without depth and without context."""
+def print_agreement(
+    console: Console, at_mid: Evidence, embeddings: Evidence = _NOTHING, distilled: Evidence = _NOTHING, later: Evidence = _NOTHING
+) -> None:
+    """Print agreement of the heads at every exit, beside what is had without training, without depth and without context.
+
+    ``embeddings``, ``distilled`` and ``later``: what other predicates hand over of heads that take long to train.
+    """
+    found: dict[str, Any] = {}
+    for rungs in (at_mid, embeddings, distilled, later):
+        for rung, e in rungs.items():
+            before = found.get(rung) or {}
+            found[rung] = {**e, **before, "trained": {**(before.get("trained") or {}), **(e.get("trained") or {})}}
+    rungs = {rung: found[rung] for rung in RUNGS if rung in found}
     table = new_table("rung", "exit", "naive", "trained", "half", "distilled", "bigram", "embeddings", left=2, plot=unit_axis(), gap=1)
     for rung, e in rungs.items():
         controls = {name: e.get(name) for name in _AT_MID}

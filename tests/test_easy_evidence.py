@@ -230,3 +230,19 @@ def test_lines_fit_and_nothing_is_cut(width):
     lines = printed(wide, [], width)
     assert max(map(len, lines)) <= width
     assert not any("…" in line and "⟦" not in line for line in lines)
+
+
+def test_heads_of_other_predicates_stand_beside_the_one_at_mid():
+    """Whatever long heads were trained for other predicates: on the embeddings, distilled, at later exits."""
+    whole = section("Agreement over depth", {"exit_agreement/strict": AGREEMENT})
+    mid = {**AGREEMENT, "trained": {"14": 0.312}, "lowest": None, "distilled": None}
+    del mid["lowest"], mid["distilled"]
+    parts = {
+        "exit_agreement/strict": mid,
+        "exit_excess/strict": {"lowest": 0.21},
+        "supervision/strict": {"distilled": 0.33},
+        "routing_cost/strict": {"trained": {"14": 0.312, "21": 0.41}},
+    }
+    assert section("Agreement over depth", parts) == whole
+    assert section("Agreement over depth", {name: parts[name] for name in ("exit_agreement/strict",)}) != whole
+    assert any("block 21" in line for line in section("Agreement over depth", {"routing_cost/strict": parts["routing_cost/strict"]}))
