@@ -91,7 +91,7 @@ def mlp(lab: Laboratory, rung: str, which: Literal["skipped", "mean"]) -> tuple[
     evidence: dict[str, Any] = {name: found.perplexity(name) for name in ("skipped", "mean")}
     evidence |= {f"{name}_kl": float(found.arrays[f"{name}_kl"].mean()) for name in ("skipped", "mean")}
     evidence["baseline"] = found.baseline
-    did = {"skipped": "skipped", "mean": f"its mean output over {found.number('fitted'):,.0f} tokens in its place"}
+    did = {"skipped": "skipped", "mean": f"replaced by its mean output over {found.number('fitted'):,.0f} tokens"}
     other: Literal["skipped", "mean"] = "mean" if which == "skipped" else "skipped"
     note = (
         f"MLP of block {lab.model.n_blocks - 1} {did[which]}: perplexity {found.baseline:,.2f} becomes {evidence[which]:,.2f}, "

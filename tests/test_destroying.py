@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import types
 
 import numpy as np
@@ -20,6 +21,7 @@ from harness.quantizers import Uniform
 from harness.streams import keep
 from tests.destruction_oracle import BLOCKS, CONFIGS, FACTOR, LAYERS, WORDS, D, Destroyed, four_values, made
 from tests.planted import PlantedConfig, PlantedModel
+from tests.test_layers import fresh
 from tests.test_other_mlps import with_mlp
 from tests.test_reconstructing import Refusing
 from tests.test_sweep import Pages
@@ -230,6 +232,25 @@ def test_a_matrix_that_cannot_be_followed_is_an_error(kind):
     stream = anatomy.enter(torch.from_numpy(ids))[0]
     with pytest.raises(MeasurementError, match=r"layers\.1\.mlp\.gate\.weight .*, so that block 1 cannot be destroyed as a whole"):
         Destroyer(anatomy, 4)(1, stream, ids)
+
+
+def test_an_mlp_that_yields_more_than_its_output_is_skipped_too():
+    """Of a tuple the first entry goes: the block ends where its attention left the stream."""
+    model, anatomy = fresh("gpt_oss")
+    found = LAST_MLP[0].measure(work(anatomy, LAST_MLP[0]))
+    skipped = copy.deepcopy(model)
+    skipped.model.layers[-1].mlp.register_forward_hook(lambda module, args, out: (torch.zeros_like(out[0]), out[1]))
+    with torch.inference_mode():
+        clean, other = (each(torch.from_numpy(IDS[EVALUATION])).logits[:, :-1].log_softmax(-1) for each in (model, skipped))
+    np.testing.assert_allclose(found["paper/skipped_kl"], (clean.exp() * (clean - other)).sum(-1).mean(-1), **CLOSE)
+    assert found["paper/skipped_kl"].min() > 1e-6
+
+
+def test_an_mlp_of_several_parts_is_an_error():
+    """Which of them writes what cannot be told; the message names them."""
+    anatomy = fresh("gemma4")[1]
+    with pytest.raises(MeasurementError, match=r"block \d: what its MLP \(mlp, .*\) writes is the output of no one module"):
+        LAST_MLP[0].measure(work(anatomy, LAST_MLP[0]))
 
 
 def test_models_of_any_depth_are_measured():
