@@ -1,0 +1,304 @@
+"""What claim 5 says beside its figures, and which figures it picks: from made-up arrays, against statsmodels and loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import StratifiedTable
+
+from claims import easy, easy_sets, routing
+from harness.destroyed import LateBlocks
+from harness.easy_protocol import EasyProtocol
+from harness.errors import LongWorkError
+from harness.exits import Exit, Heads
+from harness.pieces import encode
+from harness.protocol import Protocol
+
+W, T, B = 8, 41, 12
+P, EXITS, LATE = T - 1, [5, 8, 9], [8, 9, 10, 11]
+SIZES = {"G": 16, "W": W, "S": W, "d": 16, "B": B}
+STEPS = np.arange(0, 501, 50.0)
+
+
+def bits(seed, shape, share):
+    """Marks of about a share."""
+    return (np.random.default_rng(seed).random(shape) < share).astype(float)
+
+
+def heads(at, shares, counted=None, seed=0, **changes):
+    """Arrays of heads that agree on about these shares of positions."""
+    draw, h = np.random.default_rng(seed), len(at)
+    curve = np.linspace(0.1, 0.3, len(STEPS))[None].repeat(h, 0)
+    return {
+        "at": np.array(at, float),
+        "agreed": np.stack([bits(seed + i, (W, P), share) for i, share in enumerate(shares)]),
+        "right": np.stack([bits(seed + 50 + i, (W, P), 0.2) for i in range(h)]),
+        "confidence": draw.random((h, W, P)),
+        "nll": draw.exponential(3, (h, W, P)) + 1,
+        "counted": np.ones((W, P)) if counted is None else counted,
+        "rate": np.full(h, 3e-4),
+        "trials": np.tile([8.0, 7.0, 7.5], (h, 1)),
+        "steps": STEPS,
+        "train": np.full((h, len(STEPS)), 5.0),
+        "held_nll": np.full((h, len(STEPS)), 6.0),
+        "held_agreed": np.minimum(curve, 0.21),
+        **{name: np.array(value) for name, value in (("fitted", 20_000.0), ("batch", 1.0), ("left_out", 0.05))},
+        **changes,
+    }
+
+
+def exits(halves=2, counted=None, **changes):
+    """The head at mid, which agrees on three tenths, and what stands beside it."""
+    shares = [0.3, 0.29][:halves]
+    arrays = heads([5] * halves, shares, counted)
+    arrays |= {
+        "full_right": bits(70, (W, P), 0.4),
+        "full_confidence": np.random.default_rng(71).random((W, P)),
+        "full_nll": np.random.default_rng(72).exponential(2, (W, P)),
+        "bigram": bits(73, (W, P), 0.2),
+        "exits": np.array(EXITS, float),
+        "naive": np.stack([bits(74 + i, (W, P), 0.1 * i) for i in range(3)]),
+        "active": np.full(B, 100.0),
+        "head": np.array(800.0),
+        "pieces": encode([f"w{i} " for i in range(W * T)]),
+        "said": encode([f"s{i} " for i in range(W * P)]),
+    }
+    return Exit.of(arrays | changes, SIZES)
+
+
+def late(counted=None, seed=80):
+    """KL of late blocks that rank tokens partly alike."""
+    draw = np.random.default_rng(seed)
+    shared = draw.normal(size=(W, P))
+    kl = np.exp(shared + draw.normal(size=(4, W, P)))
+    counted = np.ones((W, P)) if counted is None else counted
+    arrays = {"blocks": np.array(LATE, float), "kl": kl, "together": kl.sum(0), "counted": counted, "left_out": np.array(0.0)}
+    return LateBlocks.of(arrays, SIZES)
+
+
+def lab(found=None, lowest=None, distilled=None, later=None, blocks=None, protocol=None):
+    """A laboratory that has found these, and would take long for what it has not."""
+
+    def long(made):
+        def measure(rung):
+            if made is None:
+                raise LongWorkError
+            return Heads.of(made, SIZES)
+
+        return measure
+
+    made = found or exits()
+    return SimpleNamespace(
+        exit=lambda rung: made,
+        lowest_exit=long(lowest),
+        distilled_exit=long(distilled),
+        later_exits=long(later),
+        late_blocks=lambda rung: blocks or late(),
+        keep_tokens=lambda rung: None,
+        facts=SimpleNamespace(width=16),
+        model=SimpleNamespace(n_blocks=B),
+        protocol=protocol or Protocol(),
+        unknown=lambda rung: 0.0,
+        sizes=lambda rung: {"calibration": 32, "evaluation": 64},
+    )
+
+
+COUNTED = bits(99, (W, P), 0.9)
+
+
+def over(marks):
+    """Mean over the positions of COUNTED, by a loop."""
+    return np.mean([marks[w, t] for w in range(W) for t in range(P) if COUNTED[w, t]])
+
+
+@pytest.mark.parametrize("rung", ["paper", "typical", "strict"])
+def test_figures_are_means_over_counted_positions(rung):
+    """Agreement, excess over the bigram table, gain over the naive head; and the same of the head trained on half, where there is one."""
+    found = exits(halves=1 + (rung == "strict"), counted=COUNTED)
+    a = found.arrays
+    of = {
+        easy.exit_agreement: lambda agreed: over(agreed),
+        easy.exit_excess: lambda agreed: over(agreed) - over(a["bigram"]),
+        easy.head_gain: lambda agreed: over(agreed) - over(a["naive"][0]),
+    }
+    for figure_of, expected in of.items():
+        figure, remarks = figure_of(lab(found), rung)
+        assert figure.value == pytest.approx(expected(a["agreed"][0]))
+        assert (figure.half is None) is (rung != "strict")
+        if rung == "strict":
+            assert figure.half == pytest.approx(expected(a["agreed"][1]))
+        assert "the interval takes the head as given" in remarks["note"]
+        without = np.array([bool(w) for w in range(W)])
+        part = {name: array[without] for name, array in (("counted", COUNTED), ("agreed", a["agreed"][0]))}
+        if figure_of is easy.exit_agreement:
+            assert figure.score[0] == pytest.approx(part["agreed"][part["counted"] > 0].mean())
+
+
+@pytest.mark.parametrize(("share", "best"), [(None, "bigram"), (0.1, "bigram"), (0.9, "lowest")])
+def test_excess_is_over_the_better_control(share, best):
+    """A head on the embeddings counts where it is trained, and takes the table's place where it does better."""
+    lowest = None if share is None else heads([-1], [share], seed=30)
+    found = exits()
+    figure, remarks = easy.exit_excess(lab(found, lowest=lowest), "paper")
+    control = found.arrays["bigram"] if best == "bigram" else lowest["agreed"][0]
+    assert figure.value == pytest.approx((found.arrays["agreed"][0] - control).mean())
+    assert ("was not trained (--long)" in remarks["note"]) is (share is None)
+    assert remarks["evidence"] == ({} if share is None else {"lowest": pytest.approx(lowest["agreed"][0].mean())})
+
+
+def test_supervision_is_paired_and_long():
+    """Agreement after the text minus after the model's distribution; without the latter there is no figure."""
+    found, distilled = exits(), heads([5], [0.4], seed=31, rate=np.array([1e-3]))
+    figure, remarks = easy.supervision(lab(found, distilled=distilled), "paper")
+    assert figure.value == pytest.approx((found.arrays["agreed"][0] - distilled["agreed"][0]).mean())
+    assert remarks["evidence"]["distilled"] == pytest.approx(distilled["agreed"][0].mean())
+    assert "distilled: the learning rate 0.001 is the largest that is tried" in remarks["caveats"]
+    with pytest.raises(LongWorkError):
+        easy.supervision(lab(found), "paper")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, None),
+        ({"held_agreed": np.tile(np.linspace(0, 0.5, len(STEPS)), (2, 1))}, "still improving: agreement rose from 0.250 to 0.500"),
+        ({"rate": np.full(2, 1e-4)}, "learning rate 0.0001 is the smallest that is tried"),
+        ({"rate": np.full(2, 1e-3)}, "learning rate 0.001 is the largest that is tried"),
+    ],
+)
+def test_trainings_that_may_not_have_ended_carry_a_caveat(changes, told):
+    """A head that was still improving, or a rate at an end of those tried."""
+    caveats = easy.exit_agreement(lab(exits(**changes)), "strict")[1]["caveats"]
+    assert [caveat for caveat in caveats if told and told in caveat] == list(caveats)
+    assert bool(caveats) is (told is not None)
+
+
+def test_too_few_tokens_are_a_doubt_on_strict_alone():
+    """Fewer than sixteen a dimension."""
+    found = exits(fitted=np.array(200.0))
+    assert easy.exit_agreement(lab(found), "strict")[1]["doubts"] == ("fitted to 200 tokens, fewer than 16 for each of 16 dimensions",)
+    assert easy.exit_agreement(lab(found), "paper")[1]["doubts"] == ()
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_the_odds_ratio_is_that_of_statsmodels(seed):
+    """Mantel–Haenszel over deciles of confidence among counted positions; without each window all is taken anew."""
+    counted = bits(seed, (W, P), 0.9)
+    found, blocks = exits(counted=counted), late(counted, seed)
+    figure, remarks = easy_sets.easy_sets_agree(lab(found, blocks=blocks), "strict")
+
+    def expected(rows):
+        marks = counted[rows] > 0
+        kl = blocks.arrays["kl"][:, rows][:, marks]
+        low = (kl < np.median(kl, 1, keepdims=True)).all(0)
+        agreed, confidence = found.arrays["agreed"][0][rows][marks] > 0, found.arrays["full_confidence"][rows][marks]
+        tenth = np.argsort(np.argsort(confidence)) * 10 // len(confidence)
+        tables = [[[np.sum(x & y & (tenth == k)) for y in (low, ~low)] for x in (agreed, ~agreed)] for k in range(10)]
+        return StratifiedTable([np.array(table, float) for table in tables]).oddsratio_pooled
+
+    windows = np.arange(W)
+    assert figure.value == pytest.approx(expected(windows >= 0))
+    np.testing.assert_allclose(figure.score, [expected(windows != w) for w in windows])
+    assert figure.origin == 0.0
+    strata = remarks["evidence"]["strata"]
+    assert sum(each["tokens"] for each in strata) == counted.sum()
+    assert [each["low"] for each in strata] == sorted(each["low"] for each in strata)
+
+
+def test_sets_that_cannot_be_compared_have_no_figure():
+    """Where every token that agrees is easy too and the other way round, there is no ratio."""
+    blocks = late()
+    same = exits(agreed=np.stack([blocks.easy, blocks.easy]))
+    figure, remarks = easy_sets.easy_sets_agree(lab(same, blocks=blocks), "strict")
+    assert np.isnan(figure.value)
+    assert remarks["absent"].startswith("no figure")
+
+
+def test_tokens_are_listed_by_the_mean_rank_of_their_kl():
+    """Twenty at each end, counted ones alone, with the text around them."""
+    counted = bits(5, (W, P), 0.8)
+    found, blocks = exits(counted=counted), late(counted)
+    e = easy_sets.easy_sets_agree(lab(found, blocks=blocks), "strict")[1]["evidence"]
+    kl = blocks.arrays["kl"]
+    ranked = {}
+    for w in range(W):
+        for t in range(P):
+            if counted[w, t]:
+                ranked[w, t] = np.mean([np.sum(k[counted > 0] < k[w, t]) for k in kl])
+    order = sorted(ranked, key=lambda place: ranked[place])
+    assert [(token["window"], token["position"]) for token in e["easiest"]] == order[:20]
+    assert [(token["window"], token["position"]) for token in e["hardest"]] == order[::-1][:20]
+    token = e["easiest"][0]
+    w, t = order[0]
+    assert (token["token"], token["next"], token["said"]) == (f"w{w * T + t} ", f"w{w * T + t + 1} ", f"s{w * P + t} ")
+    text = "".join(f"w{w * T + i} " for i in range(t))
+    assert token["before"] == text[-60:]
+    assert token["kl"] == pytest.approx(kl[:, w, t].mean())
+    assert token["agreed"] is bool(found.arrays["agreed"][0][w, t])
+
+
+def test_routing_goes_through_all_heads_in_order_of_depth():
+    """Mid first, then the later ones; cost, random routing and what is saved, by a loop over tokens."""
+    found, later = exits(), heads(EXITS[1:], [0.4, 0.5], seed=60)
+    figure, remarks = routing.routing_cost(lab(found, later=later), "strict")
+    a = found.arrays
+    confidence = np.concatenate([a["confidence"][:1], later["confidence"]])
+    nll = np.concatenate([a["nll"][:1], later["nll"], a["full_nll"][None]])
+    rows = remarks["evidence"]["rows"]
+    assert [row["threshold"] for row in rows] == [0.95, 0.8, 0.7, 0.5]
+    for row in rows:
+        left = [[next((e for e in range(3) if confidence[e, w, t] >= row["threshold"]), 3) for t in range(P)] for w in range(W)]
+        chosen = np.array([[nll[left[w][t], w, t] for t in range(P)] for w in range(W)])
+        assert row["perplexity"] == pytest.approx(np.exp(chosen.mean()))
+        shares = np.bincount(np.ravel(left), minlength=4) / (W * P)
+        assert row["shares"] == pytest.approx(shares)
+        assert row["random"] == pytest.approx(np.exp(shares @ nll.mean((1, 2))))
+        assert row["saved"] == pytest.approx(1 - shares @ np.array([6, 9, 10, 12]) / 12)
+        full = 1200 + 800
+        assert row["saved_with_heads"] == pytest.approx(1 - shares @ np.array([600 + 800, 900 + 1600, 1000 + 2400, 1200 + 3200]) / full)
+    assert figure.value == pytest.approx(rows[0]["perplexity"] / np.exp(a["full_nll"].mean()) - 1)
+    bins = remarks["evidence"]["calibration"]["8"]["bins"]
+    first = confidence[1] < 0.1
+    assert bins[0] == {
+        "low": 0.0,
+        "high": 0.1,
+        "tokens": first.sum(),
+        "confidence": pytest.approx(confidence[1][first].mean()),
+        "right": pytest.approx(later["right"][0][first].mean()),
+    }
+    assert remarks["evidence"]["trained"]["9"] == pytest.approx(later["agreed"][1].mean())
+
+
+def test_routing_that_saves_nothing_has_no_figure():
+    """Under one in a hundred of the blocks' operations: which says how much."""
+    found, later = exits(confidence=np.full((2, W, P), 0.5)), heads(EXITS[1:], [0.4, 0.5], confidence=np.full((2, W, P), 0.5))
+    figure, remarks = routing.routing_cost(lab(found, later=later), "paper")
+    assert np.isnan(figure.value)
+    assert remarks["absent"] == "no figure: threshold 0.95 saves 0.00% of the blocks' operations, less than 1%"
+    assert remarks["evidence"]["rows"][3]["shares"] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_model_with_one_exit_is_routed_by_that_one():
+    """No later head is asked for."""
+    found = exits(exits=np.array([5.0]), naive=np.zeros((1, W, P)))
+    figure, remarks = routing.routing_cost(lab(found), "paper")
+    assert np.isfinite(figure.value)
+    assert list(remarks["evidence"]["calibration"]) == ["5"]
+
+
+def test_quick_runs_expect_quarter_steps():
+    """Their own number of steps is no caveat; another one is."""
+    quick = Protocol().quickened()
+    assert quick.easy.steps == 125
+    steps = np.linspace(0, 125, len(STEPS))
+    assert easy.exit_agreement(lab(exits(steps=steps), protocol=quick), "paper")[1]["caveats"] == ()
+    other = replace(quick, easy=EasyProtocol().trained_for(200))
+    assert easy.exit_agreement(lab(exits(steps=steps), protocol=other), "paper")[1]["caveats"] == (
+        "heads are trained for 200 steps, the protocol's are 125",
+    )
