@@ -15,11 +15,11 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests import broken_layers, broken_lines
+from tests import broken_layers, broken_lines, broken_tokens
 
 ROOT = Path(__file__).parent.parent
 
-MUTATIONS = [*broken_lines.MUTATIONS, *broken_layers.MUTATIONS]
+MUTATIONS = [*broken_lines.MUTATIONS, *broken_layers.MUTATIONS, *broken_tokens.MUTATIONS]
 
 
 def survives(file: str, line: str, broken: str, tests: str) -> bool:
