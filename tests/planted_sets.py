@@ -1,9 +1,9 @@
-"""Planted subjects for two criteria of easy tokens at once: it is known which words mid decides, and on which the late blocks' weights matter.
+"""Planted subjects for two criteria of easy tokens at once: it is known which words mid decides, and which late blocks' weights matter to.
 
 They speak and answer as :mod:`tests.planted_easy`'s do. A word is *told* when mid writes its answer, which for others only the last block
-does. Every block has a matrix ``[A, −2A]`` that reads ``(x, x/2)`` from the stream and writes nothing at all, until INT2 spoils it: then it
-writes noise where the answer is, which is small where x is, on *quiet* words. How sure the model is, the last block settles: by the word,
-and far more finely by the one before, of which neither mid nor x knows anything.
+does. Every block has a matrix ``[A, −2A]`` that is given ``(x, x/2)`` and writes nothing at all, until INT2 spoils it: then it writes noise
+where the answer is, which is small where x is, on *quiet* words. The direction of x is the answer's, so that chance treats words alike. How
+sure the model is, the last block settles: by the word, and more finely by the one before, of which neither criterion takes notice.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from tests import planted
 from tests.planted_easy import ANSWER, BEFORE, BITS, CODE, CONSTANT, FAINT, WORDS, Attention, D, answers, codes, numbers
-from tests.planted_easy import WAITING as READ
 
 BLOCKS = 10
 MID, LAST, LATE = BLOCKS // 2 - 1, BLOCKS - 1, [6, 7, 8, 9]
-LOUD, QUIET = FAINT, FAINT / 16  # size of a number of x
-GAIN = 2.0  # standard deviation of A
+LOUD, QUIET = 0.1, 0.1 / 16  # size of a number of x; A is standard normal
 SURE, FINE = 0.4, 0.25  # size of an answer's code after word 0, where mid writes 1, and what the last word adds
 SHARPNESS = 0.25  # of the head: it gives answers of these sizes half to three quarters
 
@@ -55,21 +53,22 @@ class SetsMlp(nn.Module):
 
     def __init__(self, config: SetsConfig, index: int) -> None:
         super().__init__()
-        told, _, sure = config.kinds
+        told, quiet, sure = config.kinds
+        drawn, of_block = (torch.Generator().manual_seed(seed) for seed in (0, 1 + index))
+        signs, some = torch.randn(WORDS, CODE // 2, generator=drawn).sign(), torch.randn(CODE, CODE // 2, generator=of_block)
         self.last = index == LAST
         self.register_buffer("answers", codes()[answers()])
+        self.register_buffer("x", torch.cat([signs, signs / 2], 1))
         self.size = nn.Parameter(sure - told if self.last else told * (index == MID))
+        self.loudness = nn.Parameter(torch.where(quiet > 0, QUIET, LOUD))
         self.work = nn.Linear(CODE, CODE, bias=False)
-        some = GAIN * torch.randn(CODE, CODE // 2, generator=torch.Generator().manual_seed(index))
         self.work.weight.data = torch.cat([some, -2 * some], 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map h ``(windows, tokens, d)`` to Δ."""
         word, before, added = numbers(hidden[..., :BITS]), numbers(hidden[..., BEFORE]), torch.zeros_like(hidden)
-        size = self.size[word] + (FINE * before / (WORDS - 1) if self.last else 0.0)
-        added[..., ANSWER] = size[..., None] * self.answers[word ^ before] + self.work(hidden[..., READ])
-        if self.last:
-            added[..., READ] = -hidden[..., READ]
+        tells, size = word ^ before, self.size[word] + (FINE * before / (WORDS - 1) if self.last else 0.0)
+        added[..., ANSWER] = size[..., None] * self.answers[tells] + self.work(self.loudness[word, None] * self.x[tells])
         return added
 
 
@@ -87,20 +86,16 @@ class SetsBlock(nn.Module):
 
 
 class SetsModel(planted.PlantedBase):
-    """Embedding of words and of x, planted blocks, norm, head."""
+    """Embedding, planted blocks, norm, head."""
 
     config_class = SetsConfig
 
     def __init__(self, config: SetsConfig) -> None:
         super().__init__(config)
-        _, quiet, _ = config.kinds
         words, reading = torch.zeros(config.vocab_size, D), torch.zeros(config.vocab_size, D)
         places = torch.arange(WORDS)[:, None] >> torch.arange(BITS)
-        signs = torch.randint(2, (WORDS, CODE // 2), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-        x = torch.where(quiet > 0, QUIET, LOUD)[:, None] * signs
         words[:, CONSTANT] = 1.0
         words[:WORDS, :BITS] = FAINT * (1.0 - 2 * (places % 2))
-        words[:WORDS, READ] = torch.cat([x, x / 2], 1)
         reading[:WORDS, ANSWER] = SHARPNESS * codes()
         self.embed, self.lm_head = nn.Embedding(config.vocab_size, D), nn.Linear(D, config.vocab_size, bias=False)
         self.layers = nn.ModuleList(SetsBlock(config, i) for i in range(BLOCKS))
@@ -125,12 +120,12 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     # What mid tells is quiet, but for a quarter of it; what it does not tell is loud, but for a few.
     "same": {"parts": [(SURE, (14, 5, 3, 42))]},
     # Three words in eight are quiet, of those that are told as of others.
-    "unrelated": {"parts": [(SURE, (6, 10, 18, 30))]},
+    "unrelated": {"parts": [(SURE, (12, 20, 12, 20))]},
     # What mid tells is loud.
     "opposite": {"parts": [(SURE, (2, 18, 22, 22))]},
-    # Of what the model is sure of three words in four are told, and three in four quiet, one thing whatever the other; of what it is
-    # not, one in four is told and one in eight quiet.
-    "confounded": {"parts": [(0.6, (18, 6, 6, 2)), (0.3, (1, 7, 3, 21))]},
+    # Of words that the model is sure of three in four are told and five in eight quiet, of others one in four and one in eight; of either
+    # as many are quiet of those that are told as of the rest.
+    "confounded": {"parts": [(0.6, (15, 9, 5, 3)), (0.3, (1, 7, 3, 21))]},
 }
 
 
