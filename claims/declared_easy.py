@@ -6,12 +6,14 @@ from claims.bounds import SHARE, at_least, both
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
 from claims.verdicts import Bound
 from harness import measurement
+from harness.easy_protocol import FEWEST_BLOCKS
 
 _EASY = Bound((0.25, 0.35), (0.20, 0.40), "inside")
-_CONTROLS = {
-    "typical": "counting typical tokens alone, and changing no others",
+_OF_HEADS = {
+    "typical": "counting typical tokens alone",
     "strict": "heads trained on typical tokens of larger samples, and a check on half of them",
 }
+_OF_BLOCKS = {"typical": "counting typical tokens alone, and changing no others", "strict": "windows from all over the text"}
 
 
 def _predicate(
@@ -23,17 +25,17 @@ def _predicate(
     *measured_by: tuple[measurement.Measurement, measurement.Measurement],
     inside: tuple[float, float] = (float("-inf"), float("inf")),
     fewest_blocks: int = 2,
+    controls: dict[str, str] = _OF_HEADS,
 ) -> Predicate:
     """Declare a predicate of heads or destroyed blocks, by the measurements of both layouts that it rests on."""
     every = tuple(one for both_layouts in measured_by for one in both_layouts)
     bounds = {} if bound is None else both(bound)
     return Predicate(
-        name, meaning, unit, bounds, core, INTERVENTIONS, None, fewest_blocks, inside=inside, controls=_CONTROLS, measured_by=every
+        name, meaning, unit, bounds, core, INTERVENTIONS, None, fewest_blocks, inside=inside, controls=controls, measured_by=every
     )
 
 
 _DIFFERENCE = (-1.0, 1.0)  # of shares
-_FOUR_LATE = 10  # blocks, so that four of them are late
 
 
 EASY = Claim(
@@ -62,7 +64,8 @@ EASY = Claim(
             ("paper",),
             measurement.LATE_BLOCKS,
             inside=SHARE,
-            fewest_blocks=_FOUR_LATE,
+            fewest_blocks=FEWEST_BLOCKS,
+            controls=_OF_BLOCKS,
         ),
         _predicate(
             "easy_sets_agree",
@@ -72,7 +75,7 @@ EASY = Claim(
             ("strict",),
             measurement.EXIT,
             measurement.LATE_BLOCKS,
-            fewest_blocks=_FOUR_LATE,
+            fewest_blocks=FEWEST_BLOCKS,
         ),
         _predicate(
             "routing_cost",

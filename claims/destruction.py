@@ -40,6 +40,8 @@ def easy_share(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         "left_out": found.number("left_out"),
     }
     absent = "no figure: no token is typical at all exits and late blocks"
+    if not np.isnan(medians).any():
+        absent = "no figure: half of the tokens are not changed at all by destroying one of the late blocks"
     return figure, Remarks(caveats=_caveats(lab, rung), note=note, evidence=evidence, absent=absent)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from claims.remarks import Remarks, of_sample
 from harness.easy_protocol import EasyProtocol
-from harness.errors import LongWorkError
-from harness.exits import Exit, Heads, agreement, difference, share
+from harness.errors import LongWorkError, MeasurementError
+from harness.exits import EMBEDDINGS, Exit, Heads, agreement, difference, share
 from harness.laboratory import Laboratory
 from harness.statistics import Array, Figure
 
@@ -21,11 +21,14 @@ def exit_agreement(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     """Return how often the head at mid says what the whole model says."""
     found = lab.exit(rung)
     a = found.arrays
-    doubts, caveats = _of_head(lab, rung, found)
+    doubts, caveats = of_heads(lab, rung, found)
     right, full = share(a["right"][0], a["counted"]), share(a["full_right"], a["counted"])
     note = f"{_head(found)}; it is right about the next token in {right:.1%}, the model in {full:.1%}{_left_out(found)}; {_GIVEN}"
-    if (file := lab.keep_tokens(rung)) is not None:
-        note += f"; tokens in {file}"
+    try:
+        file = lab.keep_tokens(rung)
+        note += f"; tokens in {file}" if file else ""
+    except MeasurementError as error:  # The figure stands without them.
+        caveats.append(f"--tokens: {error}")
     figure = agreement(a["agreed"][0], a["counted"], _half(a))
     return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=_evidence(lab, found))
 
@@ -40,7 +43,7 @@ def exit_excess(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         controls["a head on the embeddings"] = lowest.arrays["agreed"][0]
     reached = {name: share(marks, a["counted"]) for name, marks in controls.items()}
     best = max(reached, key=lambda name: reached[name])
-    doubts, caveats = _of_head(lab, rung, found)
+    doubts, caveats = of_heads(lab, rung, found)
     told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
     note = f"{share(a['agreed'][0], a['counted']):.3f} at mid; {told}"
     note += "" if lowest is not None else "; a head on the embeddings was not trained (--long)"
@@ -55,7 +58,7 @@ def head_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     """Return what training adds to the agreement of the model's own norm and head at mid."""
     found = lab.exit(rung)
     a = found.arrays
-    doubts, caveats = _of_head(lab, rung, found)
+    doubts, caveats = of_heads(lab, rung, found)
     naive = share(a["naive"][0], a["counted"])
     note = f"{naive:.3f} with the model's own norm and head becomes {share(a['agreed'][0], a['counted']):.3f}; {_GIVEN}"
     half = None if (one := _half(a)) is None else one - naive
@@ -66,8 +69,8 @@ def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     """Return agreement of the head trained to the text minus that of one trained to the model's distribution."""
     found, other = lab.exit(rung), lab.distilled_exit(rung)
     a, b = found.arrays, other.arrays
-    doubts, caveats = _of_head(lab, rung, found)
-    caveats += [f"distilled: {caveat}" for caveat in _of_training(lab, other)]
+    doubts, caveats = of_heads(lab, rung, found)
+    caveats += [f"distilled: {caveat}" for caveat in _of_training(lab.protocol.easy, other, 0) if "by heart" not in caveat]
     nll = {name: share(x["nll"][0], a["counted"]) for name, x in (("text", a), ("model", b))}
     note = (
         f"trained to the text {share(a['agreed'][0], a['counted']):.3f}, to the model's distribution "
@@ -78,25 +81,41 @@ def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
 
 
-def _of_head(lab: Laboratory, rung: str, found: Heads) -> tuple[list[str], list[str]]:
-    """Return doubts and caveats about a trained head."""
-    doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
-    return doubts, caveats + _of_training(lab, found)
+def of_heads(lab: Laboratory, rung: str, *every: Heads) -> tuple[list[str], list[str]]:
+    """Return doubts and caveats about trained heads, the one at mid first.
+
+    Another number of steps than the protocol's is a doubt: the bounds are for its recipe.
+    """
+    doubts, caveats = of_sample(lab, rung, every[0].number("fitted"), lab.facts.width)
+    easy, usual = lab.protocol.easy, (EasyProtocol().quickened() if lab.protocol.quick else EasyProtocol()).steps
+    if easy.steps != usual:
+        doubts.append(f"heads are trained for {easy.steps:,} steps, the protocol's are {usual}")
+    for i, heads in enumerate(every):
+        for place in range(len(heads.arrays["at"]) if i else 1):  # At mid a second one is its check on half the windows.
+            caveats += [f"{_named(heads, place)}{caveat}" if i else caveat for caveat in _of_training(easy, heads, place)]
+    return doubts, caveats
 
 
-def _of_training(lab: Laboratory, found: Heads) -> list[str]:
-    """Say whether the head was still improving, and whether another learning rate might have done better."""
-    a, easy, caveats = found.arrays, lab.protocol.easy, list[str]()
-    if easy.steps != (usual := (EasyProtocol().quickened() if lab.protocol.quick else EasyProtocol()).steps):
-        caveats.append(f"heads are trained for {easy.steps:,} steps, the protocol's are {usual}")
-    halfway = int(np.searchsorted(a["steps"], easy.steps / 2))
-    before, after = float(a["held_agreed"][0, halfway]), float(a["held_agreed"][0, -1])
+def _of_training(easy: EasyProtocol, heads: Heads, place: int) -> list[str]:
+    """Say whether a head was still improving or already worse, knew its text by heart, and might have done better at another rate."""
+    a, caveats = {name: heads.arrays[name][place] for name in ("held_agreed", "held_nll", "train", "rate")}, list[str]()
+    halfway = int(np.searchsorted(heads.arrays["steps"], easy.steps / 2))
+    before, after, most = (float(value) for value in (a["held_agreed"][halfway], a["held_agreed"][-1], a["held_agreed"].max()))
     if after - before > easy.still_improving:
         caveats.append(f"the head was still improving: agreement rose from {before:.3f} to {after:.3f} over the second half of its steps")
-    if a["rate"][0] in (min(easy.rates), max(easy.rates)):
-        which = "largest" if a["rate"][0] == max(easy.rates) else "smallest"
-        caveats.append(f"the learning rate {a['rate'][0]:g} is the {which} that is tried")
+    if most - after > easy.still_improving:
+        caveats.append(f"the head agreed more before the end: {most:.3f}, then {after:.3f}")
+    if a["held_nll"][-1] - a["train"][-1] > easy.by_heart:
+        caveats.append(f"the head knows its text by heart: NLL {a['train'][-1]:.2f} nats there, {a['held_nll'][-1]:.2f} on other text")
+    if a["rate"] in (min(easy.rates), max(easy.rates)):
+        which = "largest" if a["rate"] == max(easy.rates) else "smallest"
+        caveats.append(f"the learning rate {a['rate']:g} is the {which} that is tried")
     return caveats
+
+
+def _named(heads: Heads, place: int) -> str:
+    at = heads.arrays["at"][place]
+    return "on the embeddings: " if at == EMBEDDINGS else f"at block {at:.0f}: "
 
 
 def _half(a: Any) -> float | None:

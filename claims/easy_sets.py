@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from claims.remarks import Remarks, of_sample
+from claims.easy import of_heads
+from claims.remarks import Remarks
 from harness.destroyed import LateBlocks
 from harness.exits import Exit, share
 from harness.laboratory import Laboratory
@@ -29,27 +30,35 @@ def easy_sets_agree(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     agreed, confidence, counted = a["agreed"][0], a["full_confidence"], a["counted"]
     windows = np.arange(len(counted))
 
-    def odds(rows: Array) -> float:
-        kept = rows.astype(bool)
-        part = late.of_windows(kept)
-        return mantel_haenszel(agreed[kept], part.easy, strata(confidence[kept], counted[kept], count))
+    def odds(marks: Array, kept: NDArray[np.bool_], surest: bool = True) -> float:
+        of = strata(confidence[kept], counted[kept], count)
+        return mantel_haenszel(marks[kept], late.of_windows(kept).easy, of if surest else np.where(of == of.max(), NOT_COUNTED, of))
 
-    figure = Figure(odds(np.ones(len(windows))), None, np.array([odds(windows != w) for w in windows]), None, 0.0)
-    doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
+    def figured(surest: bool) -> Figure:
+        score = np.array([odds(agreed, windows != w, surest) for w in windows])
+        half = odds(a["agreed"][1], windows >= 0, surest) if len(a["agreed"]) > 1 else None
+        return Figure(odds(agreed, windows >= 0, surest), None, score, half, 0.0)
+
+    figure, without = figured(True), figured(False)
+    doubts, caveats = of_heads(lab, rung, found)
+    unsure = float(without.value)
+    if not np.isnan(unsure) and not without.interval(0.95).low > 1:
+        caveats.append(
+            f"without the tenth of tokens of which the model is surest it is {unsure:.3g}, and not above 1 beyond doubt: those may carry it"
+        )
     easy, marked = late.easy, counted > 0
     crude = crude_odds(agreed[marked], easy[marked])
     both = share(agreed * easy, counted)
-    of = strata(confidence, counted, count)
-    unsure = mantel_haenszel(agreed, easy, np.where(of == of.max(), NOT_COUNTED, of))
     note = (
         f"{share(agreed, counted):.1%} of tokens agree at mid, {share(easy, counted):.1%} have a low KL, {both:.1%} both; odds ratio "
-        f"without regard to confidence {crude:.3g}, without the surest stratum {unsure:.3g}; the interval takes the head as given"
+        f"without regard to confidence {crude:.3g}, without the tenth of which the model is surest {unsure:.3g}; "
+        "the interval takes the head as given"
     )
     evidence = {
         "odds": float(figure.value),
         "crude": crude,
         "unsure": unsure,
-        "strata": _strata(agreed, easy, confidence, of),
+        "strata": _strata(agreed, easy, confidence, strata(confidence, counted, count)),
         **_tokens(found, late, lab.protocol.easy.shown),
     }
     absent = "no figure: in no stratum are there tokens that only agree and others that only have a low KL"

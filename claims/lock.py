@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "624cfcb84617e423bdfa8a11e06c6ee6ecd25462291115ab7a64fcf27f19251d"
+LOCKED = "3c819375b3cd2379ff6bb3d9a65118fd24083e4db54f37d2939c067bc8b975f7"
 AMENDMENTS: tuple[str, ...] = ()
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from claims.remarks import Remarks, of_sample
+from claims.easy import of_heads
+from claims.remarks import Remarks
 from harness.calibration import Reliability, reliability
-from harness.exits import Exit, share
+from harness.exits import Exit, Heads, share
 from harness.laboratory import Laboratory
 from harness.routing import Routing, routed, saved
 from harness.statistics import Array, Figure
@@ -20,22 +21,26 @@ def routing_cost(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     """Return ΔPPL/PPL at the highest threshold; beside it the others, random routing of as many tokens, and calibration."""
     found, easy = lab.exit(rung), lab.protocol.easy
     a, exits = found.arrays, [int(block) for block in found.arrays["exits"]]
-    heads = _stacked(lab, rung, found)
+    later = lab.later_exits(rung) if len(exits) > 1 else None
+    heads = _stacked(found, later)
     routes = [routed(heads["confidence"], heads["nll"], a["full_nll"], a["counted"], threshold) for threshold in easy.thresholds]
-    savings = [
-        {with_heads: saved(route.shares, exits, a["active"], found.number("head"), with_heads) for with_heads in (False, True)}
-        for route in routes
-    ]
+    doubts, caveats = of_heads(lab, rung, found, *([later] if later else []))
+    active = a["active"]
+    if np.isnan(active).any():
+        active = np.ones(len(active))
+        caveats.append("how many parameters a token uses is not known: blocks are counted as equal, heads not at all")
+    head = found.number("head") if active is a["active"] else np.nan
+    savings = [{with_heads: saved(route.shares, exits, active, head, with_heads) for with_heads in (False, True)} for route in routes]
     baseline = float(np.exp(share(a["full_nll"], a["counted"])))
     calibrated = [reliability(c, r, a["counted"], easy.bins) for c, r in zip(heads["confidence"], heads["right"], strict=True)]
     first, least = savings[0], easy.least_saved
     errors = ", ".join(f"{block}: {one.calibration_error:.3f}" for block, one in zip(exits, calibrated, strict=True))
     note = (
         f"threshold {easy.thresholds[0]:g}: perplexity {baseline:,.2f} becomes {routes[0].perplexity:,.2f}, with as many tokens at random "
-        f"{routes[0].random_perplexity:,.2f}; saved {first[False]:.1%} of the blocks' operations, {first[True]:.1%} with the heads' own; "
+        f"{routes[0].random_perplexity:,.2f}; saved {_percent(first[False])} of the blocks' operations, "
+        f"{_percent(first[True])} with the heads' own; "
         f"calibration error of heads {errors}; {_FULL_STREAMS}; the interval takes the heads as given"
     )
-    doubts, caveats = of_sample(lab, rung, found.number("fitted"), lab.facts.width)
     evidence = {
         "exits": exits,
         "baseline": baseline,
@@ -46,18 +51,22 @@ def routing_cost(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         },
     }
     enough = first[False] >= least
-    absent = f"no figure: threshold {easy.thresholds[0]:g} saves {first[False]:.2%} of the blocks' operations, less than {least:.0%}"
+    absent = f"no figure: threshold {easy.thresholds[0]:g} saves {_percent(first[False])} of the blocks' operations, less than {least:.0%}"
     return (routes[0].cost if enough else Figure(np.nan)), Remarks(
-        doubts=tuple(doubts), caveats=tuple(caveats), note=note.replace("-", "−"), absent=absent.replace("-", "−"), evidence=evidence
+        doubts=tuple(doubts), caveats=tuple(caveats), note=note, absent=absent, evidence=evidence
     )
 
 
-def _stacked(lab: Laboratory, rung: str, found: Exit) -> dict[str, Array]:
+def _percent(part: float) -> str:
+    """Write a share that may be below zero."""
+    return "–" if np.isnan(part) else f"{part:.1%}".replace("-", "−")
+
+
+def _stacked(found: Exit, later: Heads | None) -> dict[str, Array]:
     """Return what the heads at all exits say, the one at mid first."""
     parts = [{name: found.arrays[name][:1] for name in ("confidence", "nll", "right", "agreed")}]
-    if len(found.arrays["exits"]) > 1:
-        later = lab.later_exits(rung).arrays
-        parts.append({name: later[name] for name in parts[0]})
+    if later is not None:
+        parts.append({name: later.arrays[name] for name in parts[0]})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

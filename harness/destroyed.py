@@ -105,11 +105,13 @@ def _medians(kl: Array, counts: Marks) -> Array:
 
 
 def _share(kl: Array, counts: Marks) -> float:
-    """The share of counted positions whose KL is below the median for each block; NaN where none counts."""
-    if not counts.any():
+    """The share of counted positions whose KL is below the median for each block.
+
+    NaN where none counts, or a block changes nothing for half of them: no KL is below a median of 0.
+    """
+    if not counts.any() or not (medians := _medians(kl, counts)).all():
         return np.nan
-    counted = kl[:, counts]
-    return float((counted < _medians(kl, counts)[:, None]).all(0).mean())
+    return float((kl[:, counts] < medians[:, None]).all(0).mean())
 
 
 class Profile(Findings):

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+FEWEST_BLOCKS = 10
+"""Models of fewer have fewer than four late blocks."""
+
+_DEPTHS = ("exits", "late")
+TRAINING = (
+    *_DEPTHS,
+    *("steps", "warmup", "rates", "trial_steps", "trial_warmup", "trial_windows", "batch", "gpu_batch", "looks", "look_stride"),
+)
+DESTRUCTION = (*_DEPTHS, "levels")
+"""The fields that heads, and destroyed blocks, depend on; all others say how what is measured is read."""
+
 
 @dataclass(frozen=True)
 class EasyProtocol:
@@ -11,9 +22,10 @@ class EasyProtocol:
 
     ``exits``: shares of the depth; a head reads the output of block share·B − 1. ``steps`` of AdamW without decay, one ``batch`` of windows
     each (``gpu_batch`` on a GPU), ``warmup`` of them linear, then a cosine to 0. ``rates``: learning rates that are tried for
-    ``trial_steps``, the whole schedule in small, and scored on the last ``trial_windows`` calibration windows. ``looks``: how often the
-    head is scored while it is trained, on every ``look_stride``-th evaluation window; ``still_improving``: agreement gained over the second
-    half of the steps that is a caveat.
+    ``trial_steps``, the whole schedule in small (``trial_warmup``), and scored on the last ``trial_windows`` calibration windows.
+    ``looks``: how often the head is scored while it is trained, on every ``look_stride``-th evaluation window. ``still_improving``:
+    agreement gained over the second half of the steps that is a caveat, or lost since any look; ``by_heart``: nats between the loss on the
+    text that is learned and NLL on other text that are one.
 
     ``late``: how many blocks from 2B/3 on are destroyed alone, by ``levels`` values a row (INT2). ``taus``: KLs in nats up to which a token
     counts as easy when all blocks from 2B/3 on are destroyed. ``strata``: of the full model's confidence, within which two criteria are
@@ -27,12 +39,14 @@ class EasyProtocol:
     warmup: int = 50
     rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     trial_steps: int = 50
+    trial_warmup: int = 5
     trial_windows: int = 4
     batch: int = 1
     gpu_batch: int = 8
     looks: int = 10
     look_stride: int = 4
     still_improving: float = 0.02
+    by_heart: float = 1.0
     late: int = 4
     levels: int = 4
     taus: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -45,7 +59,9 @@ class EasyProtocol:
 
     def quickened(self) -> EasyProtocol:
         """Return quarter sizes of whatever is repeated."""
-        return replace(self, steps=self.steps // 4, warmup=self.warmup // 4, trial_steps=self.trial_steps // 4, look_stride=1)
+        return replace(
+            self, steps=self.steps // 4, warmup=self.warmup // 4, trial_steps=self.trial_steps // 4, trial_warmup=1, look_stride=1
+        )
 
     def trained_for(self, steps: int) -> EasyProtocol:
         """Return the same with heads trained for so many steps; of fewer than usual the same share warms up."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import cast
 
 from harness import measurement as m
 from harness.concentration import Concentration
 from harness.destroyed import LastMlp, LateBlocks, Profile
+from harness.easy_protocol import FEWEST_BLOCKS
+from harness.errors import MeasurementError
 from harness.exits import Exit, Heads
 from harness.linearity import Linearity
 from harness.map_file import SavedMaps
@@ -15,7 +18,6 @@ from harness.quantised import Quantised
 from harness.reconstruction import Reconstruction
 from harness.replacement import Each, Runs, Shift
 from harness.spectra import Spectra
-from harness.token_table import FEWEST_BLOCKS
 from harness.transfer import Scores, Transfer
 from harness.variance import Ablation, LogitChange, Projection, Sensitivity, Subspaces
 
@@ -123,7 +125,10 @@ class Laboratory(Measuring):
         table = self._bench.tokens
         if table is None:
             return None
-        late = self.late_blocks(rung) if self.model.n_blocks >= FEWEST_BLOCKS else None
+        late = None
+        if self.model.n_blocks >= FEWEST_BLOCKS:
+            with contextlib.suppress(MeasurementError):  # It is told where it is judged; here its columns stay empty.
+                late = self.late_blocks(rung)
         return table.keep(self.model.name, self.corpus.name, rung, self.exit(rung), late)
 
     def transfer(self, rung: str) -> Transfer | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,35 +17,43 @@ from harness.language import Language
 from harness.linearity import CALIBRATION
 from harness.measurement import INTERVENTION, Work
 from harness.statistics import Array
-from harness.sweep import BATCH, moment_device
+from harness.sweep import moment_device
 from harness.windows import Ids
 
 
 def measure(work: Work) -> dict[str, Array]:
     """Measure ``paper`` and ``typical``, or ``strict``: arrays of :class:`harness.destroyed.LastMlp`.
 
-    The mean is over all calibration tokens on ``paper``, over those that are typical at the block on other rungs, where the scored
-    positions that are not keep their clean final stream.
+    What the MLP writes is what the block's output lacks when the MLP yields zeros, after any norm that follows it. Its mean is over all
+    calibration tokens on ``paper``, over those that are typical at the block on other rungs, where the scored positions that are not keep
+    their clean final stream.
     """
     anatomy, last, streams = work.anatomy, work.blocks - 1, work.streams()
-    before, final, marked = streams.at[last - 1], streams.at[last][INTERVENTION], streams.marked[last]
-    ids, found = streams.ids[INTERVENTION], dict[str, Array]()
-    writer = _writer(anatomy, last, before[CALIBRATION], streams.ids[CALIBRATION])
-    means = _means(anatomy, last, writer, before[CALIBRATION], streams.ids[CALIBRATION], marked[CALIBRATION], work.rungs)
+    before, after, marked, ids = streams.at[last - 1], streams.at[last], streams.marked[last], streams.ids
+    writer = _writer(anatomy, last, before[CALIBRATION], ids[CALIBRATION])
 
-    def without(value: Tensor) -> Tensor:
-        with _written(writer, lambda out: value.to(out.device, out.dtype).expand_as(out).clone()):
-            return run_block(anatomy, last, before[INTERVENTION], ids)
+    def without(split: str) -> Tensor:
+        with _silent(writer):
+            return run_block(anatomy, last, before[split], ids[split])
 
-    language, skipped = Language(anatomy, final, ids), without(torch.zeros(anatomy.width))
+    device, lacking = moment_device(before[CALIBRATION].device), without(CALIBRATION)
+    final, skipped = after[INTERVENTION], without(INTERVENTION)
+    language, found = Language(anatomy, final, ids[INTERVENTION]), dict[str, Array]()
     clean = language.nll_nats(final[None])[0]
-    for rung, (mean, fitted) in means.items():
+    for rung in work.rungs:
         marks = None if rung == "paper" else marked[INTERVENTION]
-        variants = [at_marked(marks, changed, final) for changed in (skipped, without(mean))]
-        nll, kl = language.costs_nats(torch.stack(variants))
+        total, count = torch.zeros(anatomy.width, dtype=torch.float64, device=device), 0
+        for w, rows in enumerate(marked[CALIBRATION]):
+            taken = slice(None) if rung == "paper" else rows
+            written = after[CALIBRATION][w][taken].to(device).double() - lacking[w][taken].to(device).double()
+            total, count = total + written.sum(0), count + len(written)
+        if not count:
+            raise MeasurementError(f"block {last}: no calibration token is typical, so that its MLP has no mean output")
+        mean = (skipped.to(device).double() + total / count).to(final.dtype).to(final.device)
+        nll, kl = language.costs_nats(torch.stack([at_marked(marks, changed, final) for changed in (skipped, mean)]))
         left_out = 0.0 if marks is None else float((~marks).double().mean())
         arrays = {"clean": clean, "skipped": nll[0], "mean": nll[1], "skipped_kl": kl[0], "mean_kl": kl[1]}
-        arrays |= {"fitted": np.array(float(fitted)), "left_out": np.array(left_out)}
+        arrays |= {"fitted": np.array(float(count)), "left_out": np.array(left_out)}
         found |= {f"{rung}/{name}": array for name, array in arrays.items()}
     return found
 
@@ -75,38 +83,12 @@ def _writer(anatomy: Anatomy, block: int, stream: Tensor, ids: Ids) -> nn.Module
     return ran[-1][0]
 
 
-def _means(
-    anatomy: Anatomy, block: int, writer: nn.Module, stream: Tensor, ids: Ids, marked: Tensor, rungs: tuple[str, ...]
-) -> dict[str, tuple[Tensor, int]]:
-    """Return the MLP's mean output ``(d) float64`` over the tokens that each rung takes, and their number."""
-    device = moment_device(stream.device)
-    sums = {rung: (torch.zeros(anatomy.width, dtype=torch.float64, device=device), 0) for rung in rungs}
-    seen: list[Tensor] = []
-
-    def keep(out: Tensor) -> Tensor:
-        seen.append(out)
-        return out
-
-    for start in range(0, len(stream), BATCH):
-        rows = slice(start, start + BATCH)
-        with _written(writer, keep):
-            run_block(anatomy, block, stream[rows], ids[rows])
-        marks = marked[rows].flatten().to(device)
-        written = seen.pop().reshape(len(marks), -1).to(device).double()  # Some flatten windows and tokens.
-        for rung, (total, count) in sums.items():
-            taken = written if rung == "paper" else written[marks]
-            sums[rung] = total + taken.sum(0), count + len(taken)
-    if not all(count for _, count in sums.values()):
-        raise MeasurementError(f"block {block}: no calibration token is typical, so that its MLP has no mean output")
-    return {rung: (total / count, count) for rung, (total, count) in sums.items()}
-
-
 @contextlib.contextmanager
-def _written(writer: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Have a module yield ``change(output)`` for as long as the context lasts; of a tuple its first entry."""
+def _silent(writer: nn.Module) -> Iterator[None]:
+    """Have a module yield zeros for as long as the context lasts; of a tuple its first entry."""
 
     def hook(module: nn.Module, args: object, out: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-        return (change(out[0]), *out[1:]) if isinstance(out, tuple) else change(out)
+        return (torch.zeros_like(out[0]), *out[1:]) if isinstance(out, tuple) else torch.zeros_like(out)
 
     handle = writer.register_forward_hook(hook)
     try:

@@ -14,6 +14,7 @@ import numpy as np
 
 from harness import destroyed, exits, replacement, variance
 from harness.concentration import Concentration
+from harness.easy_protocol import DESTRUCTION, TRAINING
 from harness.findings import Findings
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
 from harness.protocol import Protocol
@@ -102,6 +103,7 @@ class Measurement:
     ``version`` is raised when figures change, so that stored ones are no longer found. ``splits``: of its layout, those it depends on.
     ``result``: rung → what ``read`` makes of the rung's arrays. ``long``: takes very long on a CPU.
     ``keeps``: starts from kept streams. ``brings``: other measurements that come with it at no cost. ``of_weights``: no text is run.
+    ``easy``: the fields of claim 5's protocol that it depends on.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Measurement:
     keeps: bool = True
     brings: tuple[Measurement, ...] = ()
     of_weights: bool = False
+    easy: tuple[str, ...] = ()
 
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``."""
@@ -169,12 +172,13 @@ def _on_both(
     brings: tuple[tuple[Measurement, ...], tuple[Measurement, ...]] = ((), ()),
     keeps: bool = True,
     splits: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    easy: tuple[str, ...] = (),
 ) -> tuple[Measurement, Measurement]:
     """The same measurement on the windows of both layouts; ``long``: the layouts on which it takes very long."""
 
     def on(place: int, layout: str, rungs: tuple[str, ...]) -> Measurement:
         named, result = f"{name}, {layout} windows", _findings(kind)
-        return Measurement(named, 1, layout, rungs, code, result, splits[place], layout in long, keeps, brings[place])
+        return Measurement(named, 1, layout, rungs, code, result, splits[place], layout in long, keeps, brings[place], easy=easy)
 
     return on(0, PAPER, rungs), on(1, STRICT, _STRICT)
 
@@ -243,30 +247,55 @@ CONCENTRATION = Measurement(
 
 _SCORED = ((EVALUATION,), (INTERVENTION,))
 _LEARNED = (_BOTH, (CALIBRATION, INTERVENTION))
-EXIT = _on_both("exit head at mid", exits.Exit, "harness.exit_head:measure", _INTERVENTIONS, splits=_LEARNED)
+EXIT = _on_both("exit head at mid", exits.Exit, "harness.exit_head:measure", _INTERVENTIONS, splits=_LEARNED, easy=TRAINING)
 _LONG = (PAPER, STRICT)
 LATER_EXITS = _on_both(
-    "exit heads above mid", exits.Heads, "harness.exit_head:measure_later", _INTERVENTIONS, _LONG, keeps=False, splits=_LEARNED
+    "exit heads above mid",
+    exits.Heads,
+    "harness.exit_head:measure_later",
+    _INTERVENTIONS,
+    _LONG,
+    keeps=False,
+    splits=_LEARNED,
+    easy=TRAINING,
 )
 LOWEST_EXIT = _on_both(
-    "exit head on the embeddings", exits.Heads, "harness.exit_head:measure_lowest", _INTERVENTIONS, _LONG, keeps=False, splits=_LEARNED
+    "exit head on the embeddings",
+    exits.Heads,
+    "harness.exit_head:measure_lowest",
+    _INTERVENTIONS,
+    _LONG,
+    keeps=False,
+    splits=_LEARNED,
+    easy=TRAINING,
 )
 DISTILLED_EXIT = _on_both(
-    "exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, _LONG, splits=_LEARNED
+    "exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, _LONG, splits=_LEARNED, easy=TRAINING
 )
 LATE_BLOCKS = _on_both(
-    "late blocks destroyed", destroyed.LateBlocks, "harness.destroying:measure_late", _INTERVENTIONS, keeps=False, splits=_SCORED
+    "late blocks destroyed",
+    destroyed.LateBlocks,
+    "harness.destroying:measure_late",
+    _INTERVENTIONS,
+    keeps=False,
+    splits=_SCORED,
+    easy=DESTRUCTION,
 )
 PROFILE = _on_both(
-    "every block destroyed", destroyed.Profile, "harness.destroying:measure_profile", _INTERVENTIONS, keeps=False, splits=_SCORED
+    "every block destroyed",
+    destroyed.Profile,
+    "harness.destroying:measure_profile",
+    _INTERVENTIONS,
+    keeps=False,
+    splits=_SCORED,
+    easy=DESTRUCTION,
 )
 LAST_MLP = _on_both("the last block's MLP", destroyed.LastMlp, "harness.last_mlp:measure", _INTERVENTIONS)
 
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
 _CLAIM_3 = (*ARENA, CHALLENGED, *QUANTISED, CONCENTRATION)
-OF_EASY_TOKENS = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
-"""Those that depend on the sizes of claim 5: no others are measured anew when heads are trained for longer."""
-MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3, *OF_EASY_TOKENS)
+_CLAIM_5 = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
+MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3, *_CLAIM_5)
 
 
 def on(measurements: tuple[Measurement, ...], rung: str) -> Measurement:

@@ -236,8 +236,11 @@ class Measuring:
         conditions = self.conditions(needed)
         if measurement.of_weights:
             del conditions["text"]
-        if measurement not in m.OF_EASY_TOKENS:
-            del conditions["protocol"]["easy"]
+        easy = conditions["protocol"].pop("easy")
+        if measurement.easy:
+            conditions["protocol"]["easy"] = {name: easy[name] for name in measurement.easy}
+        if measurement in m.EXIT:  # It keeps the text of tokens.
+            conditions["tokenizer"] = self._bench.tokenizer(self.model)
         return {**what, **conditions, **maps}
 
     def conditions(self, tokens: Windows) -> dict[str, Any]:

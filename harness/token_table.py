@@ -24,9 +24,6 @@ from harness.statistics import Array
 SCHEMA = 1
 """Version of the columns, in the file's metadata as ``assay.schema``; the protocol is there as JSON, ``assay.protocol``."""
 
-FEWEST_BLOCKS = 10
-"""Models of fewer have no late blocks to tell apart: their columns are null."""
-
 
 class TokenTable:
     """The rows of a run, and the file that is replaced as they come."""

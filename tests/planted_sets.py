@@ -121,8 +121,8 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     "same": {"parts": [(SURE, (14, 5, 3, 42))]},
     # Three words in eight are quiet, of those that are told as of others.
     "unrelated": {"parts": [(SURE, (12, 20, 12, 20))]},
-    # What mid tells is loud.
-    "opposite": {"parts": [(SURE, (2, 18, 22, 22))]},
+    # What mid tells is mostly loud. It tells most, so that a head trained on half the text agrees by chance on few others.
+    "opposite": {"parts": [(SURE, (12, 36, 12, 4))]},
     # Of words that the model is sure of three in four are told and five in eight quiet, of others one in four and one in eight; of either
     # as many are quiet of those that are told as of the rest.
     "confounded": {"parts": [(0.6, (15, 9, 5, 3)), (0.3, (1, 7, 3, 21))]},

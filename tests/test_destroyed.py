@@ -56,7 +56,7 @@ def test_the_share_of_easy_tokens():
 
 
 @settings(max_examples=50, deadline=None)
-@given(arrays(np.float64, (3, 4, 5), elements=st.floats(0, 10)), st.integers(0, 2))
+@given(arrays(np.float64, (3, 4, 5), elements=st.floats(0.001, 10)), st.integers(0, 2))
 def test_the_share_depends_on_ranks_alone_and_is_half_at_most(kl, block):
     """Whatever the KLs: any rising function of one block's changes nothing, and no more than half lie below a median."""
     counted, scaled = np.ones((4, 5)), kl.copy()
@@ -71,6 +71,15 @@ def test_the_share_depends_on_ranks_alone_and_is_half_at_most(kl, block):
     shuffled = DRAW.permutation(20)
     again = late(kl.reshape(3, 20)[:, shuffled].reshape(3, 4, 5), counted)
     assert again.share.value == found.share.value
+
+
+def test_a_block_that_changes_nothing_for_half_of_the_tokens_has_no_share():
+    """No KL lies below a median of zero, which says nothing of easy tokens; one token more, and there is a share."""
+    kl = np.ones((3, 4, 5)) + DRAW.random((3, 4, 5))
+    kl[1].flat[:11] = 0
+    assert np.isnan(late(kl, np.ones((4, 5))).share.value)
+    kl[1].flat[:2] = 0.5
+    assert late(kl, np.ones((4, 5))).share.value >= 0
 
 
 def test_shares_that_are_known():
