@@ -54,8 +54,7 @@ class Course:
         tried = len(self._easy.rates) * self._easy.trial_steps
         self._done, self._total = 0, sum(self._easy.steps + (0 if plan.half else tried) for plan in plans)
 
-    def lesson(self, plan: Plan) -> Lesson:
-        """Return what a head is trained on."""
+    def _lesson(self, plan: Plan) -> Lesson:
         hidden, ids = self._streams.at[plan.at][CALIBRATION], self._learned
         marked = self.learned_marks
         last = self._work.blocks - 1
@@ -77,7 +76,7 @@ class Course:
     def training(self, plan: Plan) -> Training[Any]:
         """Return the training of a plan, before its first step."""
         rate = float(self._found[0]["rate"]) if plan.half else None
-        return HeadTraining(self._work.anatomy, self.lesson(plan), self._easy, self._work.protocol.seed, rate)
+        return HeadTraining(self._work.anatomy, self._lesson(plan), self._easy, self._work.protocol.seed, rate)
 
     def hear(self, plan: Plan, training: Training[Any], windows: list[int]) -> Said:
         """Return what a head says, as it is, on some of the scored windows."""
@@ -168,8 +167,9 @@ class Course:
     def findings(self, also: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Return the arrays that :class:`harness.exits.Heads` names, by rung, and others beside them."""
         stacked = {name: np.stack([found[name] for found in self._found]) for name in _OF_HEADS}
-        lesson = self.lesson(self._plans[0])
-        about = {"at": [p.at for p in self._plans], "steps": self._steps, "fitted": lesson.tokens, "batch": self._batch()}
+        marks = self.learned_marks
+        fitted = self._learned[:, 1:].size if marks is None else int(marks[:, :-1].sum())
+        about = {"at": [p.at for p in self._plans], "steps": self._steps, "fitted": fitted, "batch": self._batch()}
         arrays = {**stacked, **{name: np.array(value, dtype=np.float64) for name, value in about.items()}, **(also or {})}
         found: dict[str, Array] = {}
         for rung in self._work.rungs:

@@ -7,7 +7,7 @@ from typing import cast
 from harness import measurement as m
 from harness.concentration import Concentration
 from harness.destroyed import LastMlp, LateBlocks, Profile
-from harness.exits import Exit, Heads
+from harness.exits import Adapted, Exit, Heads
 from harness.linearity import Linearity
 from harness.map_file import SavedMaps
 from harness.measuring import Measuring
@@ -94,6 +94,10 @@ class Laboratory(Measuring):
     def distilled_exit(self, rung: str) -> Heads:
         """What a head at mid says that was trained to the full model's distribution."""
         return cast(Heads, self._find(m.DISTILLED_EXIT, rung))
+
+    def lora(self, rung: str) -> Adapted:
+        """What a head at mid and the model itself say when both were trained together, the model by a LoRA."""
+        return cast(Adapted, self._find(m.LORA, rung))
 
     def late_blocks(self, rung: str) -> LateBlocks:
         """What destroying late blocks does to every position."""

@@ -254,6 +254,7 @@ LOWEST_EXIT = _on_both(
 DISTILLED_EXIT = _on_both(
     "exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, _LONG, splits=_LEARNED
 )
+LORA = _on_both("LoRA beside the exit head", exits.Adapted, "harness.lora:measure", _INTERVENTIONS, _LONG, keeps=False, splits=_LEARNED)
 LATE_BLOCKS = _on_both(
     "late blocks destroyed", destroyed.LateBlocks, "harness.destroying:measure_late", _INTERVENTIONS, keeps=False, splits=_SCORED
 )
@@ -264,7 +265,7 @@ LAST_MLP = _on_both("the last block's MLP", destroyed.LastMlp, "harness.last_mlp
 
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
 _CLAIM_3 = (*ARENA, CHALLENGED, *QUANTISED, CONCENTRATION)
-OF_EASY_TOKENS = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
+OF_EASY_TOKENS = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LORA, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
 """Those that depend on the sizes of claim 5: no others are measured anew when heads are trained for longer."""
 MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3, *OF_EASY_TOKENS)
 
