@@ -102,6 +102,17 @@ EASY = Claim(
             controls=_CONTROLS,
             measured_by=(*measurement.EXIT, *measurement.DISTILLED_EXIT),
         ),
-        Predicate("lora_gain", "agreement gained by a LoRA beside the head", "share", {}, (), INTERVENTIONS),
+        Predicate(
+            "lora_gain",
+            "agreement gained by a LoRA beside the head",
+            "share",
+            {},
+            (),
+            INTERVENTIONS,
+            fewest_blocks=2,
+            inside=(-1.0, 1.0),
+            controls=_CONTROLS,
+            measured_by=(*measurement.EXIT, *measurement.LORA),
+        ),
     ),
 )

@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "624cfcb84617e423bdfa8a11e06c6ee6ecd25462291115ab7a64fcf27f19251d"
+LOCKED = "da1c5369530d226609aa187f47c620692a89bdcd3e62c7c6306c8dffa9c1d75b"
 AMENDMENTS: tuple[str, ...] = ()
 
 
