@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -29,7 +28,6 @@ from reports.tokens_in_context import print_tokens
 from reports.unit_scale import unit_axis, unit_line
 
 _CURVES = {"train": "training loss", "nll": "held-out NLL", "agreed": "held-out agreement"}
-_NOTHING: Evidence = MappingProxyType({})
 _AT_MID = ("half", "distilled", "lora", "bigram", "lowest")
 _TOKENS = {"easiest": "least", "hardest": "most"}
 
@@ -68,9 +66,9 @@ def print_agreement(console: Console, at_mid: Evidence, *others: Evidence) -> No
         console,
         "agreement: share of positions of evaluation text at which the top-1 token is the full model's top-1 token, whether or not the "
         "text goes on with it. naive: the model's own norm and head, untrained; trained: a norm and head trained there on calibration "
-        "text; half: on half of it; distilled: trained towards the full model's probabilities; LoRA: trained together with one in the blocks. bigram: a table of the model's own most "
-        "frequent top-1 token after each token, not of the text's next one; embeddings: the same head on what enters block 0. These two "
-        "see no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
+        "text; half: on half of it; distilled: trained towards the full model's probabilities; LoRA: trained together with one in the "
+        "blocks. bigram: a table of the model's own most frequent top-1 token after each token, not of the text's next one; embeddings: "
+        "the same head on what enters block 0. These two see no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
         + _left_out({rung: e.get("left_out") for rung, e in rungs.items()}),
     )
 
