@@ -86,7 +86,7 @@ def lora_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     doubts, caveats = _of_head(lab, rung, found)
     caveats += [f"with the LoRA: {caveat}" for caveat in _of_training(lab, adapted)]
     own, kept = share(b["own_agreed"], counted), share(b["final_agreed"], counted)
-    left = f", none on {adapted.number('unadapted'):,.0f} weight matrices of experts and routers" if adapted.number("unadapted") else ""
+    left = f", none on {adapted.number('unadapted'):,.0f} other weight matrices" if adapted.number("unadapted") else ""
     reached = share(b["agreed"][0], counted)
     note = (
         f"{share(a['agreed'][0], counted):.3f} without, {reached:.3f} with a LoRA of rank {adapted.number('rank'):.0f} on "
