@@ -11,11 +11,13 @@ import transformers
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from harness.adapters import AdaptedBlocks
+from harness.adapters import AdaptedBlocks, _normal
 from harness.admission import dissect
+from harness.anatomy import Call
 from harness.errors import MeasurementError
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import FAMILIES
+from tests.test_interventions import GEMMA4
 from tests.test_layers import OWN
 
 IDS = np.random.default_rng(0).integers(0, 97, (2, 12))
@@ -28,13 +30,16 @@ COUNTS = {
     "qwen2_moe": (3 * 7, 2 * (8 + 2)),
     "gemma4": (3 * 9, 3 * (8 + 1)),
     "deepseek_v3": (3 * 5 + 3 + 2 * 3, 2 * (8 + 1)),
+    "sharing": (2 * 9 + 7, 0),
 }
+# The last block takes its keys and values from the one below.
+SHARING = {"sharing": transformers.Gemma4TextConfig(**GEMMA4, layer_types=["full_attention"] * 3, num_kv_shared_layers=1)}
 
 
 def build(family, dtype=torch.float64):
     """A tiny random model of a family, and its parts; experts one by one in float64, which their fast kernels have not."""
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config({**FAMILIES, **OWN}[family]).eval().requires_grad_(False).to(dtype)
+    model = transformers.AutoModelForCausalLM.from_config({**FAMILIES, **OWN, **SHARING}[family]).eval().requires_grad_(False).to(dtype)
     if dtype == torch.float64:
         model.config._experts_implementation = "eager"
     return model, dissect(model)
@@ -199,3 +204,21 @@ def test_models_that_have_nothing_to_adapt_are_refused():
         layer.forward = lambda x, layer=layer: (x[..., None, :] * layer.weight).sum(-1)
     with pytest.raises(MeasurementError, match="no block has a dense linear layer"):
         AdaptedBlocks(anatomy, IDS[:1])
+
+
+def test_what_blocks_share_stays_one():
+    """What a block leaves for those above is found there, and tables are copied once; what is no inference tensor is not copied."""
+    with torch.inference_mode():
+        table = torch.ones(2)
+    left, plain = {}, torch.ones(3)
+    calls = [Call((table, plain), {"left": left, "tables": (table, [table])}, None) for _ in range(2)]
+    hidden, (one, two) = _normal((table, calls), {})
+    one.kwargs["left"]["keys"] = 1
+    assert two.kwargs["left"] == {"keys": 1}
+    assert not left
+    assert not hidden.is_inference()
+    tables = [hidden, one.args[0], two.args[0], one.kwargs["tables"][0], two.kwargs["tables"][1][0]]
+    assert all(each is hidden for each in tables)
+    assert one.args[1] is plain
+    with torch.inference_mode():
+        assert _normal(calls, {}) is calls
