@@ -13,6 +13,29 @@ _CONTROLS = {
     "strict": "heads trained on typical tokens of larger samples, and a check on half of them",
 }
 
+
+def _predicate(
+    name: str,
+    meaning: str,
+    unit: str,
+    bound: Bound | None,
+    core: tuple[str, ...],
+    *measured_by: tuple[measurement.Measurement, measurement.Measurement],
+    inside: tuple[float, float] = (float("-inf"), float("inf")),
+    fewest_blocks: int = 2,
+) -> Predicate:
+    """Declare a predicate of heads or destroyed blocks, by the measurements of both layouts that it rests on."""
+    every = tuple(one for both_layouts in measured_by for one in both_layouts)
+    bounds = {} if bound is None else both(bound)
+    return Predicate(
+        name, meaning, unit, bounds, core, INTERVENTIONS, None, fewest_blocks, inside=inside, controls=_CONTROLS, measured_by=every
+    )
+
+
+_DIFFERENCE = (-1.0, 1.0)  # of shares
+_FOUR_LATE = 10  # blocks, so that four of them are late
+
+
 EASY = Claim(
     key=5,
     title="30% of tokens are easy",
@@ -20,87 +43,64 @@ EASY = Claim(
     falsifier="A share far from 30%, one that a bigram table reaches too, or two criteria that disagree about which tokens.",
     source="arXiv:2604.20682 §4.5, Tables 4 and 8",
     predicates=(
-        Predicate(
-            "exit_agreement",
-            "top-1 agreement of a trained mid-depth head",
-            "share",
-            both(_EASY),
-            JUDGED,
-            INTERVENTIONS,
-            fewest_blocks=2,
-            inside=SHARE,
-            controls=_CONTROLS,
-            measured_by=measurement.EXIT,
-        ),
-        Predicate(
+        _predicate("exit_agreement", "top-1 agreement of a trained mid-depth head", "share", _EASY, JUDGED, measurement.EXIT, inside=SHARE),
+        _predicate(
             "exit_excess",
             "the same minus the better of a bigram table and a head on the embeddings",
             "share",
-            both(at_least(0.05, 0)),
+            at_least(0.05, 0),
             ("strict",),
-            INTERVENTIONS,
-            fewest_blocks=2,
-            inside=(-1.0, 1.0),
-            controls=_CONTROLS,
-            measured_by=(*measurement.EXIT, *measurement.LOWEST_EXIT),
+            measurement.EXIT,
+            measurement.LOWEST_EXIT,
+            inside=_DIFFERENCE,
         ),
-        Predicate(
+        _predicate(
             "kl_easy_share",
             "tokens whose KL is below the median for each late block destroyed",
             "share",
-            both(_EASY),
+            _EASY,
             ("paper",),
-            INTERVENTIONS,
-            fewest_blocks=10,
+            measurement.LATE_BLOCKS,
             inside=SHARE,
-            controls=_CONTROLS,
-            measured_by=measurement.LATE_BLOCKS,
+            fewest_blocks=_FOUR_LATE,
         ),
-        Predicate(
+        _predicate(
             "easy_sets_agree",
             "odds ratio of the two criteria at equal confidence",
             "odds ratio",
-            both(Bound(1.0, 1.0, open_holds=True)),
+            Bound(1.0, 1.0, open_holds=True),
             ("strict",),
-            INTERVENTIONS,
-            fewest_blocks=10,
-            controls=_CONTROLS,
-            measured_by=(*measurement.EXIT, *measurement.LATE_BLOCKS),
+            measurement.EXIT,
+            measurement.LATE_BLOCKS,
+            fewest_blocks=_FOUR_LATE,
         ),
-        Predicate(
+        _predicate(
             "routing_cost",
             "relative perplexity cost of early exit at confidence 0.95",
             "ΔPPL/PPL",
-            both(at_least(0.2, 0.05)),
+            at_least(0.2, 0.05),
             (),
-            INTERVENTIONS,
-            fewest_blocks=2,
-            controls=_CONTROLS,
-            measured_by=(*measurement.EXIT, *measurement.LATER_EXITS),
+            measurement.EXIT,
+            measurement.LATER_EXITS,
         ),
-        Predicate(
+        _predicate(
             "head_gain",
             "agreement gained by training the exit head",
             "share",
-            both(at_least(0.10, 0.02)),
+            at_least(0.10, 0.02),
             (),
-            INTERVENTIONS,
-            fewest_blocks=2,
-            inside=(-1.0, 1.0),
-            controls=_CONTROLS,
-            measured_by=measurement.EXIT,
+            measurement.EXIT,
+            inside=_DIFFERENCE,
         ),
-        Predicate(
+        _predicate(
             "supervision",
             "agreement gained by cross-entropy over distillation",
             "share",
-            both(Bound(0.0, 0.0, open_holds=True, open_falsified=True)),
+            Bound(0.0, 0.0, open_holds=True, open_falsified=True),
             (),
-            INTERVENTIONS,
-            fewest_blocks=2,
-            inside=(-1.0, 1.0),
-            controls=_CONTROLS,
-            measured_by=(*measurement.EXIT, *measurement.DISTILLED_EXIT),
+            measurement.EXIT,
+            measurement.DISTILLED_EXIT,
+            inside=_DIFFERENCE,
         ),
         Predicate(
             "lora_gain",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from claims.remarks import Remarks, of_sample
 from harness.destroyed import LateBlocks
 from harness.exits import Exit, share
 from harness.laboratory import Laboratory
-from harness.odds import crude_odds, mantel_haenszel, strata
+from harness.odds import NOT_COUNTED, crude_odds, mantel_haenszel, strata
 from harness.statistics import Array, Figure
 
 _CONTEXT = 60
@@ -38,25 +39,27 @@ def easy_sets_agree(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     easy, marked = late.easy, counted > 0
     crude = crude_odds(agreed[marked], easy[marked])
     both = share(agreed * easy, counted)
+    of = strata(confidence, counted, count)
+    unsure = mantel_haenszel(agreed, easy, np.where(of == of.max(), NOT_COUNTED, of))
     note = (
         f"{share(agreed, counted):.1%} of tokens agree at mid, {share(easy, counted):.1%} have a low KL, {both:.1%} both; odds ratio "
-        f"without regard to confidence {crude:.3g}; the interval takes the head as given"
+        f"without regard to confidence {crude:.3g}, without the surest stratum {unsure:.3g}; the interval takes the head as given"
     )
     evidence = {
         "odds": float(figure.value),
         "crude": crude,
-        "strata": _strata(agreed, easy, confidence, counted, count),
+        "unsure": unsure,
+        "strata": _strata(agreed, easy, confidence, of),
         **_tokens(found, late, lab.protocol.easy.shown),
     }
     absent = "no figure: in no stratum are there tokens that only agree and others that only have a low KL"
     return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, absent=absent, evidence=evidence)
 
 
-def _strata(agreed: Array, easy: Array, confidence: Array, counted: Array, count: int) -> list[dict[str, Any]]:
-    """Return both shares within each decile of confidence."""
-    of = strata(confidence, counted, count)
+def _strata(agreed: Array, easy: Array, confidence: Array, of: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return both shares within each stratum of confidence."""
     found = []
-    for k in (k for k in range(count) if (of == k).any()):
+    for k in np.unique(of[of != NOT_COUNTED]):
         mine = of == k
         found.append(
             {

@@ -102,8 +102,8 @@ class Bound:
         return f"{good[self.open_holds]} {self.holds:g}", f"{bad[self.open_falsified]} {self.falsified:g}"
 
     def short(self) -> str:
-        """Write both bounds for a table: ``≥ 0.8 | ≤ 0.5``."""
-        return " | ".join(side.removeprefix("in ").replace("outside ", "∉ ") for side in self.sides())
+        """Write both bounds for a table: ``≥ 0.8 | ≤ 0.5``, ``0.25–0.35 | ∉0.2–0.4``."""
+        return " | ".join(side.removeprefix("in ").replace("outside ", "∉").replace(" … ", "–") for side in self.sides())
 
     def describe(self, verdict: Verdict | None = None) -> str:
         """Say the bound in words: both sides, or the one that a verdict rests on."""

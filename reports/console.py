@@ -37,7 +37,7 @@ _COLUMNS: tuple[tuple[str, int, _Justify], ...] = (
     ("verdict", 14, "left"),
     ("figure", 7, "right"),
     ("interval", 16, "left"),
-    ("holds | falsified", 17, "left"),
+    ("holds | falsified", 20, "left"),
     ("margin", 7, "right"),
 )
 

@@ -172,7 +172,7 @@ def print_sets(console: Console, rungs: Evidence) -> None:
                 limits = "–".join(told(stratum.get(limit), as_share) for limit in ("low", "high"))
                 table.add_row(name, limits, as_count(stratum.get("tokens")), *shares, told(stratum.get("odds"), as_short))
                 name = ""
-        for label, key in (("at equal confidence", "odds"), ("whatever the confidence", "crude")):
+        for label, key in (("at equal confidence", "odds"), ("without the surest", "unsure"), ("whatever the confidence", "crude")):
             if e.get(key) is not None:
                 table.add_row(name, label, *[""] * 5, told(e[key], as_short))
                 name = ""
@@ -183,8 +183,8 @@ def print_sets(console: Console, rungs: Evidence) -> None:
             console,
             "confidence: the full model's top-1 probability, by deciles. agreed: share on which the head at mid agrees with the full "
             "model's top-1 token; easy: by reading A. if unrelated: agreed × easy, what both would be. odds ratio: of being easy, agreed "
-            "over not; above 1 the criteria choose alike. at equal confidence: Mantel and Haenszel's, over strata; without them tokens of "
-            "which the model is sure raise both.",
+            "over not; above 1 the criteria choose alike. at equal confidence: Mantel and Haenszel's, over strata; without the surest: "
+            "over all but the last of them; whatever the confidence: without strata, where tokens of which the model is sure raise both.",
         )
     shown = {
         key: next(((rung, tokens) for rung in reversed(list(rungs)) if (tokens := _some(rungs[rung].get(key)))), None) for key in _TOKENS

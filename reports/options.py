@@ -63,7 +63,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--quick": {"action": "store_true", "help": "quarter sizes: a look in a quarter of the time; everything is MEASURED, nothing judged"},
     "--long": {
         "action": "store_true",
-        "help": "also what takes very long on a CPU (claim 1's pushes along directions and ablations off strict, claim 5's heads beyond the one at mid: hours on two cores); "
+        "help": "also what takes very long on a CPU (claim 1's pushes along directions and ablations off strict, claim 5's heads beyond "
+        "the one at mid: hours on two cores); "
         "on a GPU it runs anyway, and what is stored is shown anyway",
     },
     "--head-steps": {

@@ -84,7 +84,7 @@ def answers() -> list[int]:
     return [order[(order.index(word) + 1) % WORDS] for word in range(WORDS)]
 
 
-def _numbers(hidden: Tensor) -> Tensor:
+def numbers(hidden: Tensor) -> Tensor:
     """Read words off their code ``(…, BITS)``; the word before the first is 0."""
     return ((hidden < 0).long() * 2 ** torch.arange(BITS, device=hidden.device)).sum(-1)
 
@@ -118,8 +118,8 @@ class EasyMlp(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map h ``(windows, tokens, d)`` to Δ."""
-        word, added = _numbers(hidden[..., :BITS]), torch.zeros_like(hidden)
-        tells = word ^ _numbers(hidden[..., BEFORE]) if self.pair else word
+        word, added = numbers(hidden[..., :BITS]), torch.zeros_like(hidden)
+        tells = word ^ numbers(hidden[..., BEFORE]) if self.pair else word
         right = self.answers[tells]
         other = codes().to(hidden)[[answer ^ OTHER for answer in answers()]][tells]
         error = self.astray[word, None] * (other - right)

@@ -11,7 +11,7 @@ import pytest
 from harness import challengers
 from harness.challengers import ENTERED, OWN, challenger
 from harness.methods import CHALLENGERS, CODEBOOKS, WALL
-from tests.test_evidence import printed
+from tests.printed_sections import printed
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 CLAIM = Path(__file__).parent.parent / "claims" / "claim_3_the_reconstruction_wall.py"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from claims.declared import all_predicates
 from harness.destroyed import PARTS
 from reports.destruction_evidence import _PARTS
 from reports.evidence import _SECTIONS
-from tests.test_evidence import hollow, printed, words
+from tests.printed_sections import both_widths, dashes, fits, printed, running, says, section, sections, sentences, silent, tells, words
 
 PROFILE: dict[str, Any] = {
     "kl": {
@@ -56,50 +53,41 @@ EVIDENCE: dict[str, Any] = {
 EACH, ENDS, OVER, PHASE, LAST = "Every block destroyed", "Both ends", "KL over depth of destroyed", "Phases", "The last block without"
 
 
-def sections(heading: str, evidence: dict[str, Any] = EVIDENCE, width: int = 110) -> list[list[str]]:
-    """The lines of each section under a heading."""
-    lines = printed(evidence, [], width)
-    starts = [i for i, text in enumerate(lines) if text.startswith(heading)]
-    return [lines[i : next((j for j in range(i, len(lines)) if not lines[j]), len(lines))] for i in starts]
-
-
-@pytest.mark.parametrize(
-    ("sentence", "heading", "line"),
-    [
-        (
-            "the first block matters forty times as much as the middle, the last four times",
-            ENDS,
-            "paper 10.00 1.00 0.250 2–6 40.00 4.00 0.00%",
-        ),
-        ("so do typical tokens say", ENDS, "strict 1.00 0.100 0.025 2–6 40.00 4.00 1.23%"),
-        (
-            "destroying block 0 costs 10 nats, its attention more than twice its MLP, and perplexity over a thousand",
-            EACH,
-            "0 10.00 1.00 4.70 0.470 1.10 0.110 att att 1234 1234",
-        ),
-        ("in block 1 the MLP dominates", EACH, "1 1.00 0.100 0.200 0.020 0.400 0.040 MLP MLP 12.50 12.50"),
-        ("in block 2, of the middle, neither part does", EACH, "2│ 0.250 0.025 0.100 0.010 0.150 0.015 · · 1.25 1.25"),
-        ("block 4's attention costs just twice its MLP", EACH, "4│ 0.120 0.012 0.060 0.0060 0.030 0.0030 att att 0.600 0.600"),
-        ("the middle ends with block 6", EACH, "6│ 0.300 0.030 0.100 0.010 0.200 0.020 MLP MLP 1.50 1.50"),
-        ("and does not hold the last one", EACH, "7 1.00 0.100 0.800 0.080 0.180 0.018 att att 5.25 5.25"),
-        ("attention dominates block 0", PHASE, "paper 0 attention 4.70 1.10"),
-        ("nothing dominates blocks 2 to 6", PHASE, "2–6 neither 0.050–0.100 0.030–0.200"),
-        ("the last block is attention again", PHASE, "7 attention 0.800 0.180"),
-        ("without the last MLP perplexity rises by 3", LAST, "skipped 14.37 3.05 0.250"),
-        ("its mean output costs more than nothing in its place", LAST, "its mean output 15.83 4.51 0.335"),
-        ("untouched it is 11.3", LAST, "paper untouched 11.32"),
-    ],
+@sentences(
+    (
+        "the first block matters forty times as much as the middle, the last four times",
+        ENDS,
+        "paper 10.00 1.00 0.250 2–6 40.00 4.00 0.00%",
+    ),
+    ("so do typical tokens say", ENDS, "strict 1.00 0.100 0.025 2–6 40.00 4.00 1.23%"),
+    (
+        "destroying block 0 costs 10 nats, its attention more than twice its MLP, and perplexity over a thousand",
+        EACH,
+        "0 10.00 1.00 4.70 0.470 1.10 0.110 att att 1234 1234",
+    ),
+    ("in block 1 the MLP dominates", EACH, "1 1.00 0.100 0.200 0.020 0.400 0.040 MLP MLP 12.50 12.50"),
+    ("in block 2, of the middle, neither part does", EACH, "2│ 0.250 0.025 0.100 0.010 0.150 0.015 · · 1.25 1.25"),
+    ("block 4's attention costs just twice its MLP", EACH, "4│ 0.120 0.012 0.060 0.0060 0.030 0.0030 att att 0.600 0.600"),
+    ("the middle ends with block 6", EACH, "6│ 0.300 0.030 0.100 0.010 0.200 0.020 MLP MLP 1.50 1.50"),
+    ("and does not hold the last one", EACH, "7 1.00 0.100 0.800 0.080 0.180 0.018 att att 5.25 5.25"),
+    ("attention dominates block 0", PHASE, "paper 0 attention 4.70 1.10"),
+    ("nothing dominates blocks 2 to 6", PHASE, "2–6 neither 0.050–0.100 0.030–0.200"),
+    ("the last block is attention again", PHASE, "7 attention 0.800 0.180"),
+    ("without the last MLP perplexity rises by 3", LAST, "skipped 14.37 3.05 0.250"),
+    ("its mean output costs more than nothing in its place", LAST, "its mean output 15.83 4.51 0.335"),
+    ("untouched it is 11.3", LAST, "paper untouched 11.32"),
 )
 def test_a_reader_can_say_a_sentence_from_one_line(sentence, heading, line):
     """Its numbers stand on one line of the section."""
-    found = sections(heading)[0]
-    assert words(line) in [words(text) for text in found], "\n".join([sentence, *found])
+    found = section(EVIDENCE, heading)
+    assert found[0].startswith(heading)
+    says(found, line, sentence)
 
 
 def test_headings_and_legends_say_what_is_shown():
     """Units, baselines, what is destroyed, and which blocks are the middle."""
-    text = re.sub(r"\s+", " ", " ".join(printed(EVIDENCE, [])))
-    for told in (
+    tells(
+        running(printed(EVIDENCE)),
         "KL: both attention MLP 2× the other ΔPPL: both block p s p s p s p s p s",
         "p paper, s strict. destroyed: weight matrices stored in four values a row (INT2), of the block, its attention or its MLP.",
         "KL: from the clean model, nats per position. 2× the other: att or MLP where its KL is at least 2 times the other's.",
@@ -112,8 +100,7 @@ def test_headings_and_legends_say_what_is_shown():
         "refinement (5–9), prediction assembly (11, attention).",
         "Undecided, as the interval of the ratio reaches across the limit: paper 4, 6.",
         "ΔPPL: over untouched. KL: from the clean model, nats per position. mean output: over calibration text.",
-    ):
-        assert told in text, told
+    )
 
 
 def test_sections_stand_with_their_claims():
@@ -127,17 +114,18 @@ def test_sections_stand_with_their_claims():
 
 def test_a_profile_is_printed_once():
     """Above for rungs that claim 4 measured, with the phases for those it did not."""
-    lines = printed(EVIDENCE, [])
+    lines = printed(EVIDENCE)
     assert sum(line.startswith(EACH) for line in lines) == 2  # Paper and strict; typical.
-    alone = sections(EACH, {"phase_profile/typical": PHASES, "importance_u_shape/paper": PROFILE})
+    alone = sections({"phase_profile/typical": PHASES, "importance_u_shape/paper": PROFILE}, EACH)
     assert [words(found[2])[1:4] for found in alone] == [["p"] * 3, ["t"] * 3]
-    assert len(sections(EACH, {"phase_profile/paper": PHASES, "importance_u_shape/paper": PROFILE})) == 1
-    assert len(sections(EACH, {"phase_profile/paper": PHASES, "importance_u_shape/paper": {"median": 1.0}})) == 1
+    assert len(sections({"phase_profile/paper": PHASES, "importance_u_shape/paper": PROFILE}, EACH)) == 1
+    assert len(sections({"phase_profile/paper": PHASES, "importance_u_shape/paper": {"median": 1.0}}, EACH)) == 1
 
 
 def test_letters_stand_at_their_decade_over_depth():
     """KL falls from 10 in block 0 to 0.1 in block 3: three letters a block, and the middle underlined."""
-    lines = sections(OVER)[0][1:-1]
+    first, *lines, _ = section(EVIDENCE, OVER)
+    assert first.startswith(OVER)
     assert lines[-1].split() == ["0", "5"]
     start = lines[-1].index("0")
     by_label = {words(line)[0]: line[start:] for line in lines[:-2] if not line.startswith("   ·")}
@@ -152,51 +140,49 @@ def test_letters_stand_at_their_decade_over_depth():
 def test_many_blocks_share_their_columns():
     """Where parts do not fit side by side, = is where two meet; where not even blocks fit, nothing is drawn."""
     kl = {"both": [1.0, 0.1] * 20, "attention": [1.0, 0.5] * 20, "mlp": [0.01] * 40}
-    found = sections(OVER, {"importance_u_shape/paper": {"kl": kl, "middle": [10, 30]}})[0]
+    found = section({"importance_u_shape/paper": {"kl": kl, "middle": [10, 30]}}, OVER)
     assert found[1][5:].strip() == ("= " * 20).strip()
     assert found[-3].endswith("─" * 21)
     assert words(found[-2]) == [str(block) for block in range(0, 40, 5)]
     assert "= where two meet" in found[-1]
-    assert sections(OVER, {"importance_u_shape/paper": {"kl": {"both": [1.0] * 105}}}) == []
+    assert sections({"importance_u_shape/paper": {"kl": {"both": [1.0] * 105}}}, OVER) == []
 
 
 @pytest.mark.parametrize("kl", [[0.0, 0.0], [-1e-12, 0.0]])
 def test_without_a_logarithm_nothing_is_drawn(kl):
     """Blocks that destroying does not change cost nothing: the table says so, and there is no plot."""
     found = {"importance_u_shape/paper": {"kl": {"both": kl, "attention": kl, "mlp": kl}}}
-    assert sections(OVER, found) == []
-    assert words(sections(EACH, found)[0][4])[-1] == "·"
+    assert sections(found, OVER) == []
+    assert words(section(found, EACH)[4])[-1] == "·"
 
 
 def test_two_predicates_with_one_mlp_print_it_once():
     """From whichever ran, rung by rung."""
-    lines = sections(LAST)[0]
+    lines = section(EVIDENCE, LAST)
     assert [words(line)[0] for line in lines[2:8]] == ["paper", "skipped", "its", "strict", "skipped", "its"]
     assert words(lines[6]) == ["skipped", "14.37", "3.05", "–"]
-    assert [words(line)[0] for line in sections(LAST, {"mlp_mean/typical": MLP})[0][2:5]] == ["typical", "skipped", "its"]
+    assert [words(line)[0] for line in section({"mlp_mean/typical": MLP}, LAST)[2:5]] == ["typical", "skipped", "its"]
 
 
 def test_nothing_is_printed_where_nothing_is():
     """Empty evidence, and evidence of nothing that these sections draw."""
-    assert printed({name: {} for name in EVIDENCE}, []) == []
-    for name in ("importance_u_shape", "phase_profile", "mlp_skip", "mlp_mean"):
-        for nothing in ({"other things": None}, {"kl": {"both": [None], "attention": [], "mlp": None}}, {"phases": [], "undecided": []}):
-            assert printed({f"{name}/paper": nothing}, []) == []
+    silent(
+        EVIDENCE,
+        {"other things": None},
+        {"kl": {"both": [None], "attention": [], "mlp": None}},
+        {"phases": [], "undecided": []},
+    )
 
 
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
-def test_nulls_anywhere_are_dashes(random):
+def test_nulls_anywhere_are_dashes():
     """Whatever is null, the rest is printed, within the width, and no null shows as such."""
-    lines = printed(hollow(EVIDENCE, random) or {}, [])
-    assert not re.search(r"\bNone\b|\bnan\b", "\n".join(lines))
-    assert max(map(len, lines), default=0) <= 110
+    dashes(EVIDENCE)
 
 
 def test_what_is_not_a_number_is_a_dash():
     """In a run whose evidence has not been through JSON; a side that was not destroyed dominates nothing."""
     kl = {"both": [1.0, math.inf], "attention": [math.nan, 0.5, 0.5], "mlp": [0.1, math.inf, 0.1]}
-    lines = sections(EACH, {"importance_u_shape/paper": {"kl": kl, "added": [math.nan, 1.0]}})[0]
+    lines = section({"importance_u_shape/paper": {"kl": kl, "added": [math.nan, 1.0]}}, EACH)
     assert [words(line) for line in lines[3:6]] == [
         ["0", "1.00", "–", "0.100", "–", "–"],
         ["1", "–", "0.500", "–", "–", "1.00"],
@@ -205,7 +191,7 @@ def test_what_is_not_a_number_is_a_dash():
     assert "middle" not in " ".join(lines)
 
 
-@pytest.mark.parametrize("width", [110, 140])
+@both_widths
 def test_lines_fit_and_nothing_is_cut(width):
     """On the narrowest console too, with all rungs of a deep model that breaks whenever it is touched."""
     broken = {"both": [12.345] * 40, "attention": [1.2e-5] * 40, "mlp": [-1.2e-5] * 40}
@@ -213,8 +199,7 @@ def test_lines_fit_and_nothing_is_cut(width):
     run = {"phases": [{"first": 10, "last": 39, "side": "attention"}] * 3, "undecided": list(range(40))}
     found = {f"{name}/{rung}": deep | run for name in ("importance_u_shape", "phase_profile") for rung in ("paper", "typical", "strict")}
     found |= {f"mlp_skip/{rung}": dict.fromkeys(MLP, 1.234e7) for rung in ("paper", "typical", "strict")}
-    lines = printed(found, [], width)
-    assert max(map(len, lines)) <= width
-    assert not any("…" in line for line in lines)
+    lines = printed(found, width=width)
+    fits(lines, width)
     assert sum(line.startswith(EACH) for line in lines) == 1
     assert sum(words(line)[0] == "39" for line in lines if line) in (1, 2)  # In two tables where one is too wide.

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from reports.unit_scale import unit_axis, unit_line
-from tests.test_evidence import hollow, printed, words
+from tests.printed_sections import both_widths, dashes, fits, in_order, printed, running, says, section, sentences, silent, tells, words
 
 AGREEMENT: dict[str, Any] = {
     "blocks": 30,
@@ -77,64 +74,53 @@ AGREED, TRAINED, READING_A, READING_B = "Agreement over depth", "How the head", 
 SAME, EASIEST, HARDEST = "Do the two criteria", "Tokens of least KL", "Tokens of most KL"
 
 
-def section(heading: str, evidence: dict[str, Any] = EVIDENCE, width: int = 110) -> list[str]:
-    """The lines of a section."""
-    lines = printed(evidence, [], width)
-    start = next(i for i, text in enumerate(lines) if heading in text)
-    return lines[start : next((i for i in range(start, len(lines)) if not lines[i]), len(lines))]
-
-
-@pytest.mark.parametrize(
-    ("sentence", "heading", "line"),
-    [
-        (
-            "at mid a trained head agrees on 31%, untrained on 5%, and a bigram table already on 20%",
-            AGREED,
-            "paper block 14 0.051 0.312 0.304 0.330 0.340 0.200 0.210 n b0 t",
-        ),
-        ("on strict the embeddings alone do as well", AGREED, "strict block 14 0.051 0.222 0.304 0.330 0.340 0.200 0.210 n b="),
-        ("at block 25 no head was trained, and without training 45% agree", AGREED, "block 25 0.450 – b0 n"),
-        (
-            "0.0003 was the best of three rates; the head's perplexity is 150, the model's 32",
-            TRAINED,
-            "paper 127,500 1 0.0003 32.41 150.2 0.0001: 7.90, 0.0003: 7.50, 0.001: 7.61",
-        ),
-        ("in 450 steps held-out agreement rose from 12 to 31%", TRAINED, "500 5.250 5.250 5.012 5.012 0.310 0.310"),
-        ("before the first step there is no training loss", TRAINED, "0 – – 10.500 10.500 0.050 0.050"),
-        (
-            "30% are easy where chance gives 6% and no model more than 50%; the last block matters most",
-            READING_A,
-            "paper 0.301 0.062 0.500 0.810 0.792 0.046 0.051 0.079 0.912",
-        ),
-        ("a quarter of tokens cost up to 0.1 nats", READING_B, "0.1 0.250 0.250 ="),
-        ("at ten nats nearly all are easy", READING_B, "10 0.990 1.000 ="),
-        ("of unsure tokens both criteria take 3% where 2% would be chance", SAME, "paper 0.050–0.120 1632 0.100 0.200 0.030 0.020 1.75"),
-        ("of sure tokens they are hardly related", SAME, "0.120–1.000 1633 0.500 0.600 0.310 0.300 –"),
-        ("confidence explains most of the odds ratio of 4.25", SAME, "whatever the confidence 4.25"),
-        ("what remains is 1.52", SAME, "at equal confidence 1.52"),
-        (
-            "after `and so he sat on the` the model says dog, and so does the head",
-            EASIEST,
-            "0.0012 yes 0.930 3:41 …and so he sat on ⟦ the⟧ said ⟦ dog⟧, text goes on ⟦ cat⟧",
-        ),
-        ("the head does not say it after of", EASIEST, "0.0012 no 0.930 3:41 …and so he sat on ⟦ of⟧ said ⟦ dog⟧, text goes on ⟦ cat⟧"),
-        (
-            "a line ends in the text where the model says dog",
-            HARDEST,
-            r"12.50 yes 0.930 3:41 …and so he sat on ⟦ the⟧ said ⟦ dog⟧, text goes on ⟦\n⟧",
-        ),
-    ],
+@sentences(
+    (
+        "at mid a trained head agrees on 31%, untrained on 5%, and a bigram table already on 20%",
+        AGREED,
+        "paper block 14 0.051 0.312 0.304 0.330 0.340 0.200 0.210 n b0 t",
+    ),
+    ("on strict the embeddings alone do as well", AGREED, "strict block 14 0.051 0.222 0.304 0.330 0.340 0.200 0.210 n b="),
+    ("at block 25 no head was trained, and without training 45% agree", AGREED, "block 25 0.450 – b0 n"),
+    (
+        "0.0003 was the best of three rates; the head's perplexity is 150, the model's 32",
+        TRAINED,
+        "paper 127,500 1 0.0003 32.41 150.2 0.0001: 7.90, 0.0003: 7.50, 0.001: 7.61",
+    ),
+    ("in 450 steps held-out agreement rose from 12 to 31%", TRAINED, "500 5.250 5.250 5.012 5.012 0.310 0.310"),
+    ("before the first step there is no training loss", TRAINED, "0 – – 10.500 10.500 0.050 0.050"),
+    (
+        "30% are easy where chance gives 6% and no model more than 50%; the last block matters most",
+        READING_A,
+        "paper 0.301 0.062 0.500 0.810 0.792 0.046 0.051 0.079 0.912",
+    ),
+    ("a quarter of tokens cost up to 0.1 nats", READING_B, "0.1 0.250 0.250 ="),
+    ("at ten nats nearly all are easy", READING_B, "10 0.990 1.000 ="),
+    ("of unsure tokens both criteria take 3% where 2% would be chance", SAME, "paper 0.050–0.120 1632 0.100 0.200 0.030 0.020 1.75"),
+    ("of sure tokens they are hardly related", SAME, "0.120–1.000 1633 0.500 0.600 0.310 0.300 –"),
+    ("confidence explains most of the odds ratio of 4.25", SAME, "whatever the confidence 4.25"),
+    ("what remains is 1.52", SAME, "at equal confidence 1.52"),
+    (
+        "after `and so he sat on the` the model says dog, and so does the head",
+        EASIEST,
+        "0.0012 yes 0.930 3:41 …and so he sat on ⟦ the⟧ said ⟦ dog⟧, text goes on ⟦ cat⟧",
+    ),
+    ("the head does not say it after of", EASIEST, "0.0012 no 0.930 3:41 …and so he sat on ⟦ of⟧ said ⟦ dog⟧, text goes on ⟦ cat⟧"),
+    (
+        "a line ends in the text where the model says dog",
+        HARDEST,
+        r"12.50 yes 0.930 3:41 …and so he sat on ⟦ the⟧ said ⟦ dog⟧, text goes on ⟦\n⟧",
+    ),
 )
 def test_a_reader_can_say_a_sentence_from_one_line(sentence, heading, line):
     """Its numbers stand on one line of the section."""
-    found = section(heading)
-    assert words(line) in [words(text) for text in found], "\n".join([sentence, *found])
+    says(section(EVIDENCE, heading), line, sentence)
 
 
 def test_headings_and_legends_say_what_is_shown():
     """Units, baselines, which text, and what readers take for something else: agreement is not being right."""
-    text = re.sub(r"\s+", " ", " ".join(printed(EVIDENCE, [])))
-    for told in (
+    tells(
+        running(printed(EVIDENCE)),
         "heads that read the output of a block of 30",
         "the full model's top-1 token, whether or not the text goes on with it.",
         "bigram: a table of the model's own most frequent top-1 token after each token, not of the text's next one",
@@ -150,17 +136,12 @@ def test_headings_and_legends_say_what_is_shown():
         "(2 of strict)",
         "KL: mean over the late blocks destroyed alone, nats.",
         "said: the full model's top-1 token. Characters that do not print are escaped, as \\n.",
-    ):
-        assert told in text, told
+    )
 
 
 def test_sections_stand_in_the_order_of_the_predicates():
     """Each heading once."""
-    lines = printed(EVIDENCE, [])
-    headings = (AGREED, TRAINED, READING_A, READING_B, SAME, EASIEST, HARDEST)
-    places = [[i for i, line in enumerate(lines) if heading in line and not lines[i - 1]] for heading in headings]
-    assert places == sorted(places)
-    assert {len(place) for place in places} == {1}
+    in_order(EVIDENCE, AGREED, TRAINED, READING_A, READING_B, SAME, EASIEST, HARDEST)
 
 
 def test_letters_stand_at_their_share():
@@ -174,9 +155,7 @@ def test_letters_stand_at_their_share():
 
 def test_nothing_is_printed_where_nothing_is():
     """Empty evidence, and evidence of nothing that these sections draw."""
-    assert printed({name: {} for name in EVIDENCE}, []) == []
-    for name in ("exit_agreement", "kl_easy_share", "easy_sets_agree"):
-        assert printed({f"{name}/paper": {"other things": None}}, []) == []
+    silent(EVIDENCE, {"other things": None})
 
 
 @pytest.mark.parametrize(
@@ -189,7 +168,7 @@ def test_nothing_is_printed_where_nothing_is():
 )
 def test_each_section_stands_alone(name, headings):
     """Evidence of one predicate and rung prints its sections and no other, without other rungs."""
-    lines = printed({name: EVIDENCE[name]}, [])
+    lines = printed({name: EVIDENCE[name]})
     assert sum(not line for line in lines) == headings
     first = {words(line)[0] for line in lines if line}
     assert not first & {"paper", "typical", "strict"} - {name.partition("/")[2]}
@@ -197,27 +176,23 @@ def test_each_section_stands_alone(name, headings):
 
 def test_what_one_part_lacks_the_others_do_not():
     """Exits without their number, a bigram table alone, a rung with chance alone."""
-    assert words(section(AGREED, {"exit_agreement/paper": {"trained": {"14": 0.3}}})[2])[:5] == ["paper", "block", "14", "–", "0.300"]
-    assert words(section(AGREED, {"exit_agreement/paper": {"bigram": 0.2}})[2])[:3] == ["paper", "block", "–"]
-    assert words(section(READING_A, {"kl_easy_share/paper": {"chance": 0.125}})[2])[:3] == ["paper", "–", "0.125"]
+    assert words(section({"exit_agreement/paper": {"trained": {"14": 0.3}}}, AGREED)[2])[:5] == ["paper", "block", "14", "–", "0.300"]
+    assert words(section({"exit_agreement/paper": {"bigram": 0.2}}, AGREED)[2])[:3] == ["paper", "block", "–"]
+    assert words(section({"kl_easy_share/paper": {"chance": 0.125}}, READING_A)[2])[:3] == ["paper", "–", "0.125"]
 
 
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
-def test_nulls_anywhere_are_dashes(random):
+def test_nulls_anywhere_are_dashes():
     """Whatever is null, the rest is printed, within the width, and no null shows as such."""
-    lines = printed(hollow(EVIDENCE, random) or {}, [])
-    assert not re.search(r"\bNone\b|\bnan\b", "\n".join(lines))
-    assert max(map(len, lines), default=0) <= 110
+    dashes(EVIDENCE)
 
 
 def test_what_is_not_a_number_is_a_dash():
     """In a run whose evidence has not been through JSON."""
-    lines = section(AGREED, {"exit_agreement/paper": AGREEMENT | {"naive": [math.nan] * 3, "bigram": math.inf}})
+    lines = section({"exit_agreement/paper": AGREEMENT | {"naive": [math.nan] * 3, "bigram": math.inf}}, AGREED)
     assert words(lines[2]) == ["paper", "block", "14", "–", "0.312", "0.304", "0.330", "0.340", "–", "0.210", "0", "t"]
 
 
-@pytest.mark.parametrize("width", [110, 140])
+@both_widths
 def test_lines_fit_and_nothing_is_cut(width):
     """On the narrowest console too, with all rungs of a deep model whose perplexity breaks."""
     wide = {f"{name.partition('/')[0]}/{rung}": copy.deepcopy(e) for name, e in EVIDENCE.items() for rung in ("paper", "typical", "strict")}
@@ -228,14 +203,13 @@ def test_lines_fit_and_nothing_is_cut(width):
             e["trials"] = dict.fromkeys(e["trials"], 123.456)
         if name.startswith("kl"):
             e |= {"blocks": [160, 166, 173, 179], "medians": [1.2e-5] * 4, "implied": -0.123, "observed": -0.123, "together_median": 1.2e-5}
-    lines = printed(wide, [], width)
-    assert max(map(len, lines)) <= width
-    assert not any("…" in line and "⟦" not in line for line in lines)
+    lines = printed(wide, width=width)
+    fits(lines, width, but="⟦")  # Around what is not ours, text is cut.
 
 
 def test_heads_of_other_predicates_stand_beside_the_one_at_mid():
     """Whatever long heads were trained for other predicates: on the embeddings, distilled, beside a LoRA, at later exits."""
-    whole = section("Agreement over depth", {"exit_agreement/strict": AGREEMENT})
+    whole = section({"exit_agreement/strict": AGREEMENT}, "Agreement over depth")
     mid = {**AGREEMENT, "trained": {"14": 0.312}, "lowest": None, "distilled": None}
     del mid["lowest"], mid["distilled"], mid["lora"]
     parts = {
@@ -245,6 +219,6 @@ def test_heads_of_other_predicates_stand_beside_the_one_at_mid():
         "lora_gain/strict": {"lora": 0.34},
         "routing_cost/strict": {"trained": {"14": 0.312, "21": 0.41}},
     }
-    assert section("Agreement over depth", parts) == whole
-    assert section("Agreement over depth", {name: parts[name] for name in ("exit_agreement/strict",)}) != whole
-    assert any("block 21" in line for line in section("Agreement over depth", {"routing_cost/strict": parts["routing_cost/strict"]}))
+    assert section(parts, "Agreement over depth") == whole
+    assert section({name: parts[name] for name in ("exit_agreement/strict",)}, "Agreement over depth") != whole
+    assert any("block 21" in line for line in section({"routing_cost/strict": parts["routing_cost/strict"]}, "Agreement over depth"))

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import copy
-import io
 import itertools
 import math
-import re
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.console import Console
 
 from claims import Verdict
 from reports import console as terminal
-from reports.evidence import print_evidence
 from reports.ledger import Cell, Ledger, Row
+from tests.printed_sections import both_widths, dashes, fits, printed, says, section, sentences, silent, tells, words
 
 D = 16
 KL = [0.5, 0.05, 0.005, 0.0005, *[5e-5] * (D - 4)]
@@ -80,58 +74,40 @@ ROWS = [
 ]
 
 
-def printed(evidence: dict[str, Any], rows: list[Row] = ROWS, width: int = 110) -> list[str]:
-    """The lines that are printed, without the spaces at their ends."""
-    text = io.StringIO()
-    console = Console(file=text, width=width, highlight=False, markup=False, emoji=False, no_color=True)
-    print_evidence(console, evidence, rows)
-    return [line.rstrip() for line in text.getvalue().splitlines()]
-
-
-def words(line: str) -> list[str]:
-    """The words of a line: columns can be compared whatever their widths."""
-    return line.split()
-
-
-@pytest.mark.parametrize(
-    ("sentence", "heading", "line"),
-    [
-        ("block 0 takes 1 PC for 90% of variance, 148 without massive activations", "How many PCs", "0 1 2 133 148 223 397"),
-        ("after block 1 nothing varied", "How many PCs", "1 – – – – – –"),
-        ("the top PC holds 97% of variance with sinks and 8% without", "Share of variance", "1 97.00% 97.00% 8.00% 8.00% t a"),
-        ("two PCs hold 15.5% of the variance of typical tokens", "Share of variance", "2 0.200% 97.20% 7.50% 15.50% a t"),
-        (
-            "o is below chance at λ and three times chance at 100 λ; random patterns give 0.368",
-            "Overlap o",
-            "paper 0.250 0.054 0.144 0.789 0.144 (0.020, 0.010–0.030) 0.780 (0.368, 0.334–0.428) 0.669 0.910",
-        ),
-        (
-            "beyond chance, there is less than nothing on strict",
-            "Overlap o",
-            "strict 0.250 0.054 −0.012 0.789 0.144 (0.020, 0.010–0.030) 0.780 (0.368, 0.334–0.428) 0.669 0.910",
-        ),
-        ("one PC predicts too little for a ratio", "Held-out R²", "held-out 1 0.015 0.200 0.250 –"),
-        ("4 canonical directions predict 10% more than 4 PCs", "Held-out R²", "4 0.400 0.440 0.500 0.100"),
-        ("onto one PC perplexity is 1,919, onto a random direction 7,677", "Perplexity", "paper 1 1919 7677 2375"),
-        ("onto 1 and 5 PCs, with 90% of variance, it is 7,480", "Perplexity", "90%: 1, 5 7480"),
-        ("on strict, 7 PCs suffice for 40", "Perplexity", "90%: 7 40.46"),
-        ("ablating the top PC costs half a nat", "and KL of ablating", "1 1.00e+01 5.00e−01 ="),
-        ("the third costs a hundredth of it, and varies 40% as much", "and KL of ablating", "3 3.98e+00 5.00e−03 k v"),
-        ("a PC with a thousandth of the variance is as sensitive as the top one", "and sensitivity", "16 1.00e−02 8.00e−03 v s"),
-    ],
+@sentences(
+    ("block 0 takes 1 PC for 90% of variance, 148 without massive activations", "How many PCs", "0 1 2 133 148 223 397"),
+    ("after block 1 nothing varied", "How many PCs", "1 – – – – – –"),
+    ("the top PC holds 97% of variance with sinks and 8% without", "Share of variance", "1 97.00% 97.00% 8.00% 8.00% t a"),
+    ("two PCs hold 15.5% of the variance of typical tokens", "Share of variance", "2 0.200% 97.20% 7.50% 15.50% a t"),
+    (
+        "o is below chance at λ and three times chance at 100 λ; random patterns give 0.368",
+        "Overlap o",
+        "paper 0.250 0.054 0.144 0.789 0.144 (0.020, 0.010–0.030) 0.780 (0.368, 0.334–0.428) 0.669 0.910",
+    ),
+    (
+        "beyond chance, there is less than nothing on strict",
+        "Overlap o",
+        "strict 0.250 0.054 −0.012 0.789 0.144 (0.020, 0.010–0.030) 0.780 (0.368, 0.334–0.428) 0.669 0.910",
+    ),
+    ("one PC predicts too little for a ratio", "Held-out R²", "held-out 1 0.015 0.200 0.250 –"),
+    ("4 canonical directions predict 10% more than 4 PCs", "Held-out R²", "4 0.400 0.440 0.500 0.100"),
+    ("onto one PC perplexity is 1,919, onto a random direction 7,677", "Perplexity", "paper 1 1919 7677 2375"),
+    ("onto 1 and 5 PCs, with 90% of variance, it is 7,480", "Perplexity", "90%: 1, 5 7480"),
+    ("on strict, 7 PCs suffice for 40", "Perplexity", "90%: 7 40.46"),
+    ("ablating the top PC costs half a nat", "and KL of ablating", "1 1.00e+01 5.00e−01 ="),
+    ("the third costs a hundredth of it, and varies 40% as much", "and KL of ablating", "3 3.98e+00 5.00e−03 k v"),
+    ("a PC with a thousandth of the variance is as sensitive as the top one", "and sensitivity", "16 1.00e−02 8.00e−03 v s"),
 )
 def test_a_reader_can_say_a_sentence_from_one_line(sentence, heading, line):
     """Its numbers stand on one line of the section."""
-    lines = printed(EVIDENCE)
-    start = next(i for i, text in enumerate(lines) if heading in text)
-    end = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))
-    assert words(line) in [words(text) for text in lines[start:end]], sentence
+    says(section(EVIDENCE, heading, rows=ROWS), line, sentence)
 
 
 def test_headings_and_legends_say_what_is_shown():
     """With units, baselines, what chance is, and what the letters mean."""
-    text = " ".join(printed(EVIDENCE))
-    for told in (
+    text = " ".join(printed(EVIDENCE, ROWS))
+    tells(
+        text,
         "at mid (the output of block 3)",
         "Of 16 PCs; a all tokens, t typical (without 1.23%: first ones, massive activations), = both; log scale.",
         "k = 4 of d = 16",
@@ -143,14 +119,13 @@ def test_headings_and_legends_say_what_is_shown():
         "Spearman's ρ of the two is in the table above.",
         "mean (range): PCs 8.00e−03 (8.00e−03–8.00e−03), random directions 8.00e−03 (6.00e−03–1.00e−02); norm 7.48",
         "strict: 4 PCs 0.932; 3 random subspaces of equal dimension 0.800 (0.700–0.900)",
-    ):
-        assert told in text
+    )
     assert "paper: 1 PCs" not in text  # Nothing random was ablated there.
 
 
 def test_letters_stand_at_their_decade():
     """KL falls by a decade a rank, variance by one in five: the letters stand below the labels, or between them."""
-    lines = printed(EVIDENCE)
+    lines = printed(EVIDENCE, ROWS)
     axis = next(i for i, line in enumerate(lines) if line.startswith("strict") and "KL" in line)
     assert lines[axis].endswith("10⁻⁴······10⁻³······10⁻²······10⁻¹······1")
     places = [lines[axis].index(label) for label in ("10⁻¹", "10⁻²", "10⁻³")]
@@ -162,7 +137,7 @@ def test_letters_stand_at_their_decade():
 def test_an_axis_has_at_most_ten_decades():
     """What lies below stands at its end as <; what has no logarithm is not drawn."""
     found = {"rank": [0, 1, 2], "variance": [1.0, 1e-9, 0.0], "kl": [1.0, 1e-30, -1e-9]}
-    lines = printed({"variance_ranks_importance/paper": found}, [])
+    lines = printed({"variance_ranks_importance/paper": found})
     axis = next(i for i, line in enumerate(lines) if line.startswith("paper"))
     assert "10⁻¹⁰" in lines[axis]
     assert lines[axis + 2][lines[axis].index("10⁻¹⁰") :] == "<   v"
@@ -173,7 +148,7 @@ def test_sixteen_ranks_are_picked_evenly():
     """The first and the last of them included."""
     n = 128
     found = {"rank": [4 * i for i in range(n)], "variance": [1.0] * n, "kl": [0.1] * n}
-    lines = [words(line) for line in printed({"variance_ranks_importance/paper": found}, [])]
+    lines = [words(line) for line in printed({"variance_ranks_importance/paper": found})]
     ranks = [int(line[0]) - 1 for line in lines if len(line) == 4 and line[0].isdigit()]
     assert len(ranks) == 16
     assert (ranks[0], ranks[-1]) == (0, 508)
@@ -182,16 +157,16 @@ def test_sixteen_ranks_are_picked_evenly():
 
 def test_nothing_is_printed_where_nothing_is():
     """No evidence, empty evidence, cells that did not run, rungs alone."""
-    assert printed({}, []) == []
+    assert printed({}) == []
     assert printed({}, [dimensions("paper", 90, 0, None, Verdict.UNTESTED), dimensions("typical", 90, 0, None)]) == []
-    assert printed({name: {} for name in EVIDENCE}, []) == []
-    assert printed({"logit_change_correlation/paper": EVIDENCE["logit_change_correlation/paper"]}, []) == []
+    silent(EVIDENCE)
+    assert printed({"logit_change_correlation/paper": EVIDENCE["logit_change_correlation/paper"]}) == []
 
 
 @pytest.mark.parametrize("name", EVIDENCE)
 def test_each_section_stands_alone(name):
     """Evidence of one predicate and rung prints that section and no other."""
-    lines = printed({name: EVIDENCE[name]}, [])
+    lines = printed({name: EVIDENCE[name]})
     assert sum(not line for line in lines) == (name != "logit_change_correlation/paper")  # Every heading follows an empty line.
     assert "t typical" not in " ".join(lines) or "typical" in name
 
@@ -204,40 +179,26 @@ def test_dimensions_of_one_rung_have_no_empty_columns():
     assert words(lines[3]) == ["0", "148", "223", "397"]
 
 
-def hollow(value: Any, random: Random) -> Any:
-    """The same evidence with some numbers, lists and names null."""
-    if random.random() < 0.1:
-        return None
-    if isinstance(value, dict):
-        return {name: hollow(part, random) for name, part in value.items()}
-    return [hollow(part, random) for part in value] if isinstance(value, list) else value
-
-
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
-def test_nulls_anywhere_are_dashes(random):
+def test_nulls_anywhere_are_dashes():
     """Whatever is null, the rest is printed, within the width, and no null shows as such."""
-    lines = printed(hollow(EVIDENCE, random) or {})
-    assert not re.search(r"\bNone\b|\bnan\b", "\n".join(lines))
-    assert max(map(len, lines), default=0) <= 110
+    dashes(EVIDENCE, ROWS)
 
 
 def test_what_is_not_a_number_is_a_dash():
     """Where a figure could not be had, in a run whose evidence has not been through JSON."""
-    lines = printed({"predictive_gain/paper": {"k": [2], "pca": [math.nan], "cca": [0.1], "rrr": [math.inf]}}, [])
+    lines = printed({"predictive_gain/paper": {"k": [2], "pca": [math.nan], "cca": [0.1], "rrr": [math.inf]}})
     assert words(lines[3]) == ["paper", "2", "–", "0.100", "–", "–"]
 
 
-@pytest.mark.parametrize("width", [110, 140])
+@both_widths
 def test_lines_fit_and_nothing_is_cut(width):
     """On the narrowest console too, with the numbers of a wide model."""
     wide = copy.deepcopy(EVIDENCE)
     wide["projection_ppl_ratio/paper"] |= {"ranks": [1024, 1100, 1200, 1300, 1400, 1500], "projected": 123456.7}
     wide["variance_ranks_importance/strict"] |= {"variance": [2145785.4 / 10**i for i in range(D)]}
     wide["subspace_overlap/strict"]["ridge"] = dict.fromkeys(("0.01 λ", "1 λ", "100 λ"), -0.012)
-    lines = printed(wide, width=width)
-    assert max(map(len, lines)) <= width
-    assert not any("…" in line for line in lines)
+    lines = printed(wide, ROWS, width)
+    fits(lines, width)
 
 
 def test_the_terminal_shows_the_evidence_of_its_subject():

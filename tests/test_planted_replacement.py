@@ -17,7 +17,7 @@ from tests import planted_variance
 from tests.conftest import ROOT
 from tests.planted import verdicts
 from tests.planted_laboratory import JUDGED, Planted, judged, measured_in, table
-from tests.test_evidence import printed
+from tests.printed_sections import printed
 
 TESTED = measured_in(claim_2) | measured_in(claim_4)
 TRUTHS = {
@@ -96,7 +96,7 @@ def test_what_is_handed_over_is_printed_whole(laboratory):
     for name, tested in TESTED.items():
         for rung in tested.measures.rungs if name in SECTIONS else ():
             tested(rung=rung, lab=lab, verdict=lambda figure, key=f"{name}/{rung}", **remarks: evidence.update({key: remarks["evidence"]}))
-    lines = printed(json.loads(json.dumps(evidence)), [])
+    lines = printed(json.loads(json.dumps(evidence)))
     for section in SECTIONS.values():
         assert sum(line.startswith(section) for line in lines) == 1
     assert not [line for line in lines if "–" in line.split()]

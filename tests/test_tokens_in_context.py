@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from reports.tokens_in_context import cut
-from tests.test_easy_evidence import EASIEST, EVIDENCE, TOKEN, section
-from tests.test_evidence import printed
+from tests.printed_sections import NARROW, both_widths, printed, section
+from tests.test_easy_evidence import EASIEST, EVIDENCE, TOKEN
 
 HOSTILE = [
     "\x1b[31mred\x1b[0m",
@@ -32,14 +32,14 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("width", [110, 140])
+@both_widths
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_text_breaks_its_line(text, width):
     """Escapes, markup, line breaks, wide and long characters: one line a token, printable and within the width, brackets intact."""
     token = TOKEN | dict.fromkeys(("before", "token", "next", "said"), text)
-    lines = section(EASIEST, {"easy_sets_agree/strict": {"easiest": [token, token, TOKEN]}}, width)
+    lines = section({"easy_sets_agree/strict": {"easiest": [token, token, TOKEN]}}, EASIEST, width)
     assert len([line for line in lines if "3:41" in line]) == 3
-    assert max(map(cell_len, lines)) <= 110
+    assert max(map(cell_len, lines)) <= NARROW
     assert all(line.isprintable() for line in lines)
     assert lines[2].count("⟦") == lines[2].count("⟧") == 3
 
@@ -47,7 +47,7 @@ def test_no_text_breaks_its_line(text, width):
 def test_markup_is_shown_as_it_stands():
     """A console that would read it prints it too."""
     found = {"easy_sets_agree/strict": {"easiest": [TOKEN | {"token": "[red]x[/red]"}]}}
-    assert "⟦[red]x[/red]⟧" in " ".join(section(EASIEST, found))
+    assert "⟦[red]x[/red]⟧" in " ".join(section(found, EASIEST))
 
 
 @given(st.text(max_size=60), st.integers(4, 20), st.booleans())
@@ -64,5 +64,5 @@ def test_cut_text_is_safe_and_fits(text, room, from_end):
 
 def test_tokens_are_listed_of_the_strictest_rung_alone():
     """Twice twenty lines are enough."""
-    assert "not shown" not in " ".join(printed(EVIDENCE, []))
-    assert "(1 of paper)" in " ".join(printed({"easy_sets_agree/paper": EVIDENCE["easy_sets_agree/paper"]}, []))
+    assert "not shown" not in " ".join(printed(EVIDENCE))
+    assert "(1 of paper)" in " ".join(printed({"easy_sets_agree/paper": EVIDENCE["easy_sets_agree/paper"]}))

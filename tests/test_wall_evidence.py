@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from claims.wall import WALL
 from harness.methods import CHALLENGERS, CODEBOOKS
 from harness.methods import WALL as METHODS
 from reports.evidence import _METHODS
 from reports.wall_evidence import _LABELS, _STEPS
-from tests.test_evidence import hollow, printed, words
+from tests.printed_sections import NARROW, dashes, fits, printed, says, section, sentences
 
 
 def ratio(value: float, low: float, high: float, below: int, weight: float, bits: tuple[float, float]) -> dict[str, Any]:
@@ -70,34 +65,30 @@ EVIDENCE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("sentence", "heading", "line"),
-    [
-        ("the DCT is 2.81 times worse, with 3 exceptions", EVERY, "paper DCT tensor 2.81 [2.75, 2.87] 0.910–27.50 3/210 1.52 4.00/4.00"),
-        ("with groups of 128 it is 1.25 times worse", EVERY, "128 1.25 [1.21, 1.29] 0.910–27.50 0/210 1.33 4.25/4.25"),
-        ("off the judged rungs groups are not shown", EVERY, "typical DCT tensor 2.81 [2.75, 2.87] 0.910–27.50 3/210 1.52 4.00/4.00"),
-        ("GPTQ on factors loses to GPTQ", EVERY, "GPTQ on SVD factors row 7.50 [7.10, 7.90] 0.910–27.50 0/210 4.40 4.06/4.06"),
-        ("GPTQ beats direct in all layers", EVERY, "GPTQ row 0.620 [0.600, 0.640] 0.910–27.50 210/210 1.21 4.06/4.06"),
-        ("a long label is cut", EVERY, "strict a name that is far too … row 1.00 [1.00, 1.00] 0.910–27.50 0/210 1.00 4.00/4.00"),
-        ("block 0 is an exception, block 3 beyond a hundred", "Method × block, paper", "DCT ×▁▃█"),
-        ("by GPTQ block 0 loses", "Method × block, strict", "GPTQ ×"),
-        ("cross-terms are 1.31 times the direct error", "The error of quantised SVD", "paper 0.710 1.31 0.021 2.04 1.17"),
-        ("direct quantisation doubles perplexity", ALL, "direct INT4 4.06 72.20 [70.00, 75.00] 1.00 0.693"),
-        ("a million is written short", ALL, "INT8/INT2, PCA basis 13.70 1.5e6 [1.2e6, 1.9e6] 41550 10.60"),
-        ("untouched it is 36.1", ALL, "paper untouched 36.10"),
-        ("k-means halves the error, of weights to a quarter", "Codebooks", "paper k-means tensor 2.00 [1.25, 2.50] 4.00 4.00/4.00"),
-        ("NF4 stores a quarter of a bit less", "Codebooks", "strict NF4 64 weights 1.25 [1.00, 1.33] 1.11 4.25/4.50"),
-        ("symmetric levels lose", "Codebooks", "symmetric INT4 64 weights 0.800 [0.769, 0.833] 0.769 4.25/4.50"),
-        ("layers are 0.025 more unequal than shuffled", "Concentration of", "layers 0.662 0.637 0.025 0.001 0.110 75.00% 72.00%"),
-        ("embeddings by 0.05", "Concentration of", "embeddings 0.700 0.650 0.050 0.050 0.050 80.00% 70.00%"),
-    ],
+@sentences(
+    ("the DCT is 2.81 times worse, with 3 exceptions", EVERY, "paper DCT tensor 2.81 [2.75, 2.87] 0.910–27.50 3/210 1.52 4.00/4.00"),
+    ("with groups of 128 it is 1.25 times worse", EVERY, "128 1.25 [1.21, 1.29] 0.910–27.50 0/210 1.33 4.25/4.25"),
+    ("off the judged rungs groups are not shown", EVERY, "typical DCT tensor 2.81 [2.75, 2.87] 0.910–27.50 3/210 1.52 4.00/4.00"),
+    ("GPTQ on factors loses to GPTQ", EVERY, "GPTQ on SVD factors row 7.50 [7.10, 7.90] 0.910–27.50 0/210 4.40 4.06/4.06"),
+    ("GPTQ beats direct in all layers", EVERY, "GPTQ row 0.620 [0.600, 0.640] 0.910–27.50 210/210 1.21 4.06/4.06"),
+    ("a long label is cut", EVERY, "strict a name that is far too … row 1.00 [1.00, 1.00] 0.910–27.50 0/210 1.00 4.00/4.00"),
+    ("block 0 is an exception, block 3 beyond a hundred", "Method × block, paper", "DCT ×▁▃█"),
+    ("by GPTQ block 0 loses", "Method × block, strict", "GPTQ ×"),
+    ("cross-terms are 1.31 times the direct error", "The error of quantised SVD", "paper 0.710 1.31 0.021 2.04 1.17"),
+    ("direct quantisation doubles perplexity", ALL, "direct INT4 4.06 72.20 [70.00, 75.00] 1.00 0.693"),
+    ("a million is written short", ALL, "INT8/INT2, PCA basis 13.70 1.5e6 [1.2e6, 1.9e6] 41550 10.60"),
+    ("untouched it is 36.1", ALL, "paper untouched 36.10"),
+    ("k-means halves the error, of weights to a quarter", "Codebooks", "paper k-means tensor 2.00 [1.25, 2.50] 4.00 4.00/4.00"),
+    ("NF4 stores a quarter of a bit less", "Codebooks", "strict NF4 64 weights 1.25 [1.00, 1.33] 1.11 4.25/4.50"),
+    ("symmetric levels lose", "Codebooks", "symmetric INT4 64 weights 0.800 [0.769, 0.833] 0.769 4.25/4.50"),
+    ("layers are 0.025 more unequal than shuffled", "Concentration of", "layers 0.662 0.637 0.025 0.001 0.110 75.00% 72.00%"),
+    ("embeddings by 0.05", "Concentration of", "embeddings 0.700 0.650 0.050 0.050 0.050 80.00% 70.00%"),
 )  # fmt: skip
 def test_a_reader_can_say_it(sentence, heading, line):
     """Each sentence is a line of the section that its heading opens, word for word."""
-    lines = printed(EVIDENCE)
-    start = next(i for i, found in enumerate(lines) if found.startswith(heading))
-    section = lines[start : next((i for i in range(start + 1, len(lines)) if not lines[i]), len(lines))]
-    assert words(line) in [words(found) for found in section], "\n".join(section)
+    found = section(EVIDENCE, heading)
+    assert found[0].startswith(heading)
+    says(found, line, sentence)
 
 
 def test_shades_are_explained_and_in_order():
@@ -108,19 +99,14 @@ def test_shades_are_explained_and_in_order():
     assert all(f"to {step:g}" in " ".join(lines) for step in _STEPS)
 
 
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
-def test_nulls_anywhere_are_dashes(random):
+def test_nulls_anywhere_are_dashes():
     """Whatever is null, the rest is printed, within the width, and no null shows as such."""
-    lines = printed(hollow(EVIDENCE, random) or {})
-    assert not re.search(r"\bNone\b|\bnan\b", "\n".join(lines))
-    assert max(map(len, lines), default=0) <= 110
+    dashes(EVIDENCE)
 
 
 def test_no_line_is_wider_than_the_page():
     """At 110 columns nothing is cut by the table itself."""
-    lines = printed(EVIDENCE, width=110)
-    assert max(map(len, lines)) <= 110
+    fits(printed(EVIDENCE), NARROW, but="a name that is far too")
 
 
 def test_every_method_has_a_name_and_a_section():
