@@ -45,3 +45,9 @@ def test_training_the_head_gains_agreement(rung, lab, verdict):
 def test_the_text_teaches_better_than_the_model(rung, lab, verdict):
     """Agreement of the head trained to the text minus that of one distilled from the model."""
     hand_over(verdict, easy.supervision(lab, rung))
+
+
+@CLAIM.predicate("lora_gain")
+def test_a_lora_beside_the_head_gains_agreement(rung, lab, verdict):
+    """Agreement of a head trained together with a LoRA in the blocks minus that of the head alone."""
+    hand_over(verdict, easy.lora_gain(lab, rung))

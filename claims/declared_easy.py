@@ -105,6 +105,15 @@ EASY = Claim(
             measurement.DISTILLED_EXIT,
             inside=_DIFFERENCE,
         ),
-        Predicate("lora_gain", "agreement gained by a LoRA beside the head", "share", {}, (), INTERVENTIONS),
+        _predicate(
+            "lora_gain",
+            "agreement gained by a LoRA beside the head",
+            "share",
+            None,
+            (),
+            measurement.EXIT,
+            measurement.LORA,
+            inside=_DIFFERENCE,
+        ),
     ),
 )

@@ -81,6 +81,26 @@ def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
 
 
+def lora_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
+    """Return agreement of a head trained together with a LoRA minus that of the head alone, both with the model as it is."""
+    adapted, found = lab.lora(rung), lab.exit(rung)  # The long one first: where it may not be made, nothing need be.
+    a, b = found.arrays, adapted.arrays
+    counted = a["counted"]
+    doubts, caveats = of_heads(lab, rung, found)
+    caveats += [f"with the LoRA: {caveat}" for caveat in _of_training(lab.protocol.easy, adapted, 0)]
+    own, kept = share(b["own_agreed"], counted), share(b["final_agreed"], counted)
+    left = f", none on {adapted.number('unadapted'):,.0f} other weight matrices" if adapted.number("unadapted") else ""
+    reached = share(b["agreed"][0], counted)
+    note = (
+        f"{share(a['agreed'][0], counted):.3f} without, {reached:.3f} with a LoRA of rank {adapted.number('rank'):.0f} on "
+        f"{adapted.number('adapters'):,.0f} layers{left} (rate {b['rate'][0]:g}); the head then says what the adapted model says in "
+        f"{own:.3f}, and that what the model said in {kept:.3f}; perplexity {_perplexity(a['full_nll'], counted):.2f} becomes "
+        f"{_perplexity(b['final_nll'], counted):.2f}; the interval takes both trainings as given"
+    )
+    figure = difference(b["agreed"][0], a["agreed"][0], counted)
+    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence={"lora": reached})
+
+
 def of_heads(lab: Laboratory, rung: str, *every: Heads) -> tuple[list[str], list[str]]:
     """Return doubts and caveats about trained heads, the one at mid first.
 

@@ -14,7 +14,7 @@ from typing import Any
 from claims.declared import all_predicates
 from harness.protocol import Protocol
 
-LOCKED = "3c819375b3cd2379ff6bb3d9a65118fd24083e4db54f37d2939c067bc8b975f7"
+LOCKED = "3fda06b9d298e1d5adb929a15eed4514b4c4c14e2d3a3c3718a1cf4f02ce96c2"
 AMENDMENTS: tuple[str, ...] = ()
 
 

@@ -16,11 +16,11 @@ from harness.branches import GROUP, run_block
 from harness.destroyed import BOTH, PARTS
 from harness.destroyed_block import Destroyer, at_marked, to_the_end
 from harness.language import Language
-from harness.measurement import Work
 from harness.statistics import Array
 from harness.streams import final_streams, keep_some
 from harness.sweep import sweep
 from harness.typical import typical
+from harness.work import Work
 
 
 def measure_late(work: Work) -> dict[str, Array]:

@@ -12,12 +12,13 @@ from harness.branches import Variant, branch
 from harness.interventions import Added, MeanAblated, Noised
 from harness.language import Language
 from harness.linearity import CALIBRATION
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.moments import Sums
 from harness.solving import names_the_block
 from harness.statistics import Array
 from harness.streams import Streams, grouped
 from harness.subspaces import Principal, random_orthonormal
+from harness.work import Work
 
 
 def measure_ablation(work: Work) -> dict[str, Array]:

@@ -15,8 +15,9 @@ from harness.language import Language
 from harness.layer_moments import CHOICES
 from harness.layers import Layer, replaced_weights
 from harness.linearity import EVALUATION
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.statistics import Array
+from harness.work import Work
 
 DIRECT = "direct"
 

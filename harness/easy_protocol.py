@@ -12,8 +12,9 @@ TRAINING = (
     *_DEPTHS,
     *("steps", "warmup", "rates", "trial_steps", "trial_warmup", "trial_windows", "batch", "gpu_batch", "looks", "look_stride"),
 )
+ADAPTING = ("lora_rank", "lora_early")
 DESTRUCTION = (*_DEPTHS, "levels")
-"""The fields that heads, and destroyed blocks, depend on; all others say how what is measured is read."""
+"""The fields that heads, a LoRA beside them, and destroyed blocks depend on; all others say how what is measured is read."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class EasyProtocol:
     ``looks``: how often the head is scored while it is trained, on every ``look_stride``-th evaluation window. ``still_improving``:
     agreement gained over the second half of the steps that is a caveat, or lost since any look; ``by_heart``: nats between the loss on the
     text that is learned and NLL on other text that are one.
+    ``lora_rank``: of the LoRA that is trained beside a head, at most d/2; its loss is the final one plus ``lora_early`` times the head's.
 
     ``late``: how many blocks from 2B/3 on are destroyed alone, by ``levels`` values a row (INT2). ``taus``: KLs in nats up to which a token
     counts as easy when all blocks from 2B/3 on are destroyed. ``strata``: of the full model's confidence, within which two criteria are
@@ -47,6 +49,8 @@ class EasyProtocol:
     look_stride: int = 4
     still_improving: float = 0.02
     by_heart: float = 1.0
+    lora_rank: int = 64
+    lora_early: float = 0.5
     late: int = 4
     levels: int = 4
     taus: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -66,6 +70,10 @@ class EasyProtocol:
     def trained_for(self, steps: int) -> EasyProtocol:
         """Return the same with heads trained for so many steps; of fewer than usual the same share warms up."""
         return replace(self, steps=steps, warmup=min(self.warmup, max(1, self.warmup * steps // self.steps)))
+
+    def lora_rank_of(self, width: int) -> int:
+        """Return the rank of a LoRA in a model of width d: 64, at most d/2, at least 1."""
+        return max(1, min(self.lora_rank, width // 2))
 
     def exits_of(self, blocks: int) -> list[int]:
         """Return the blocks whose outputs heads read: B/2 − 1, 3B/4 − 1, 7B/8 − 1, equal ones merged; none in a model of one block."""

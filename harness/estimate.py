@@ -24,6 +24,7 @@ from harness.measurement import (
     LAST_MLP,
     LATE_BLOCKS,
     LATER_EXITS,
+    LORA,
     LOWEST_EXIT,
     PAPER,
     PROFILE,
@@ -77,6 +78,8 @@ def cost(measurement: Measurement, model: Model, protocol: Protocol, bytes_a_wei
         cost.transferring(counts, measurement.layout == STRICT)
     elif measurement in (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT):
         cost.training(measurement, counts)
+    elif measurement in LORA:
+        cost.adapting(counts)
     elif measurement in (*LATE_BLOCKS, *PROFILE):
         cost.destroying(measurement in PROFILE, len(measurement.rungs))
     elif measurement in LAST_MLP:
@@ -204,6 +207,18 @@ class _Counter:
             self.forward(counts[CALIBRATION] + self._protocol.evaluation_windows, 1.0, head=False)
         # The head, its gradient and two moments of each, and logits of a batch with theirs.
         self.memory += 4 * self._model.vocabulary * (4 * d + 4 * easy.batch * self._tokens)
+
+    def adapting(self, counts: dict[str, int]) -> None:
+        """Train a LoRA and a head: each step through all blocks and back, two heads forward, back, and one of them for its gradient."""
+        easy, d, p = self._protocol.easy, self._d, self._protocol
+        steps = easy.steps + len(easy.rates) * (easy.trial_steps + easy.trial_windows / easy.batch / 2)
+        looks = (1 + easy.looks / easy.look_stride) * p.evaluation_windows
+        self.forward(steps * easy.batch * 2 + looks + counts[CALIBRATION] + p.evaluation_windows, 1.0, head=False)
+        self.forward(steps * easy.batch * 5 + 2 * looks + p.evaluation_windows, 0.0)
+        # The heads as above and a frozen one; inputs and outputs of weights on the way back; adapters, their gradient and two moments.
+        weights = max(self._model.parameters - self._model.vocabulary * d, 0)
+        self.memory += 4 * self._model.vocabulary * (6 * d + 6 * easy.batch * self._tokens)
+        self.memory += 4 * weights / d * (3 * easy.batch * self._tokens + 4 * 2 * easy.lora_rank_of(self._model.width))
 
     def transferring(self, counts: dict[str, int], strict: bool) -> None:
         """Run the text once, and the maps of two texts in the last block's place."""

@@ -70,6 +70,24 @@ class Exit(Heads):
         return [found[w * each : (w + 1) * each] for w in range(windows)]
 
 
+class Adapted(Heads):
+    """One head at mid, trained together with a LoRA in the blocks; ``agreed`` is with the model as it was, without the LoRA.
+
+    ``train`` and ``trials`` are of the joint loss: the adapted model's own plus a share of the head's.
+
+    - ``own_agreed (W, P)``: 1 where the head's top-1 token is the adapted model's; ``final_agreed``: where the adapted model's is the full
+      model's; ``final_nll``: of the next token, by the adapted model
+    - ``rank``: of each adapter; ``adapters``: layers that have one; ``unadapted``: weight matrices of blocks that have none, routers' and
+      experts' mostly; ``adapter_parameters``: of all adapters
+    """
+
+    SHAPES: ClassVar[Mapping[str, Shape]] = {
+        **Heads.SHAPES,
+        **dict.fromkeys(("own_agreed", "final_agreed", "final_nll"), ("W", "P")),
+        **dict.fromkeys(("rank", "adapters", "unadapted", "adapter_parameters"), ()),
+    }
+
+
 def share(marks: Array, counted: Array) -> float:
     """Return the share of counted positions that are marked; NaN where none counts."""
     total = counted.sum()

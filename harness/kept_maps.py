@@ -7,12 +7,12 @@ from torch import Tensor
 from harness import maps
 from harness.linearity import CALIBRATION
 from harness.maps import Fitted
-from harness.measurement import Work
 from harness.moments import Moments
 from harness.protocol import Protocol
 from harness.solving import names_the_block
 from harness.streams import Streams, grouped
 from harness.sweep import moment_device
+from harness.work import Work
 
 
 def fitted_at(work: Work, streams: Streams, rung: str, block: int) -> Fitted:

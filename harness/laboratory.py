@@ -10,7 +10,7 @@ from harness.concentration import Concentration
 from harness.destroyed import LastMlp, LateBlocks, Profile
 from harness.easy_protocol import FEWEST_BLOCKS
 from harness.errors import MeasurementError
-from harness.exits import Exit, Heads
+from harness.exits import Adapted, Exit, Heads
 from harness.linearity import Linearity
 from harness.map_file import SavedMaps
 from harness.measuring import Measuring
@@ -96,6 +96,10 @@ class Laboratory(Measuring):
     def distilled_exit(self, rung: str) -> Heads:
         """What a head at mid says that was trained to the full model's distribution."""
         return cast(Heads, self._find(m.DISTILLED_EXIT, rung))
+
+    def lora(self, rung: str) -> Adapted:
+        """What a head at mid and the model itself say when both were trained together, the model by a LoRA."""
+        return cast(Adapted, self._find(m.LORA, rung))
 
     def late_blocks(self, rung: str) -> LateBlocks:
         """What destroying late blocks does to every position."""

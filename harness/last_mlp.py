@@ -15,10 +15,11 @@ from harness.destroyed_block import at_marked
 from harness.errors import MeasurementError, SubjectError
 from harness.language import Language
 from harness.linearity import CALIBRATION
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.statistics import Array
 from harness.sweep import moment_device
 from harness.windows import Ids
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

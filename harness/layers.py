@@ -188,14 +188,19 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         """Look at the operands of a product; all functions are then called as they were."""
-        kwargs = kwargs or {}
+        if (use := self.use(func, args, kwargs or {})) is not None:
+            self._note(use)
+        return func(*args, **(kwargs or {}))
+
+    def use(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Use | None:
+        """Return the product with a known weight that a call makes, or None."""
         if (product := _PRODUCTS.get(func)) is not None:
             x, factor = (args[at] if at < len(args) else kwargs.get(name) for at, name in product[:2])
             if isinstance(x, Tensor) and isinstance(factor, Tensor) and (seen := self._known.get(_place(factor))) is not None:
                 weight, index, turned = seen
                 if index is not None or weight.parameter.ndim == 2 or x.ndim <= 3:  # Else nothing says which rows are whose.
-                    self._note(Use(weight, index, turned == product[2], x))
-        return func(*args, **kwargs)
+                    return Use(weight, index, turned == product[2], x)
+        return None
 
 
 @contextlib.contextmanager

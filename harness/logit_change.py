@@ -11,7 +11,7 @@ from harness.branches import branch
 from harness.interventions import MeanAblated
 from harness.language import LogitSketch
 from harness.linearity import CALIBRATION
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.moments import Moments, Sums
 from harness.predictive import scale_y
 from harness.solving import names_the_block
@@ -19,6 +19,7 @@ from harness.statistics import Array
 from harness.streams import Streams, grouped
 from harness.subspaces import Principal
 from harness.sweep import moment_device
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

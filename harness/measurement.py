@@ -14,10 +14,9 @@ import numpy as np
 
 from harness import destroyed, exits, replacement, variance
 from harness.concentration import Concentration
-from harness.easy_protocol import DESTRUCTION, TRAINING
+from harness.easy_protocol import ADAPTING, DESTRUCTION, TRAINING
 from harness.findings import Findings
 from harness.linearity import CALIBRATION, EVALUATION, Linearity
-from harness.protocol import Protocol
 from harness.quantised import Quantised
 from harness.reconstruction import Reconstruction
 from harness.spectra import Spectra
@@ -25,12 +24,7 @@ from harness.statistics import Array
 from harness.transfer import LastMap, Scores
 
 if TYPE_CHECKING:
-    from harness.anatomy import Anatomy
-    from harness.bookmark import StoreBookmark
-    from harness.loading import Subject
-    from harness.streams import Streams
-    from harness.sweep import Progress
-    from harness.windows import Ids
+    from harness.work import Work
 
 INTERVENTION = "intervention"
 """The windows on which interventions are scored: those for evaluation, but for ``strict``, which has some of its own."""
@@ -40,50 +34,6 @@ LAYOUTS = {PAPER: (CALIBRATION, EVALUATION), STRICT: (CALIBRATION, EVALUATION, I
 """Layout of windows → its splits. PAPER: contiguous from the start. STRICT: evenly spaced over each split."""
 
 Arrays = dict[str, Array]
-
-
-@dataclass
-class Work:
-    """What a measurement is made from. ``streams``: kept from a sweep over the layout's windows, made when first asked for.
-
-    ``also``: takes the arrays of another measurement that came with it. ``maps``: the last block's maps by text, this one's first, then
-    by rung.
-    """
-
-    subject: Subject
-    measurement: Measurement
-    ids: dict[str, Ids]
-    protocol: Protocol
-    progress: Progress
-    bookmark: StoreBookmark
-    streams: Callable[[], Streams]
-    also: Callable[[Measurement, Arrays], None]
-    maps: Callable[[], dict[str, dict[str, LastMap]]]
-
-    @property
-    def anatomy(self) -> Anatomy:
-        """The model, taken apart."""
-        return self.subject.anatomy
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return len(self.subject.anatomy.blocks)
-
-    @property
-    def width(self) -> int:
-        """The width d of the stream."""
-        return self.subject.anatomy.width
-
-    @property
-    def rungs(self) -> tuple[str, ...]:
-        """The rungs that are measured."""
-        return self.measurement.rungs
-
-    @property
-    def strict(self) -> bool:
-        """Whether this is the layout of ``strict``."""
-        return self.measurement.layout == STRICT
 
 
 @dataclass(frozen=True)
@@ -272,6 +222,16 @@ LOWEST_EXIT = _on_both(
 DISTILLED_EXIT = _on_both(
     "exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, _LONG, splits=_LEARNED, easy=TRAINING
 )
+LORA = _on_both(
+    "LoRA beside the exit head",
+    exits.Adapted,
+    "harness.lora:measure",
+    _INTERVENTIONS,
+    _LONG,
+    keeps=False,
+    splits=_LEARNED,
+    easy=(*TRAINING, *ADAPTING),
+)
 LATE_BLOCKS = _on_both(
     "late blocks destroyed",
     destroyed.LateBlocks,
@@ -294,7 +254,7 @@ LAST_MLP = _on_both("the last block's MLP", destroyed.LastMlp, "harness.last_mlp
 
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
 _CLAIM_3 = (*ARENA, CHALLENGED, *QUANTISED, CONCENTRATION)
-_CLAIM_5 = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
+_CLAIM_5 = (*EXIT, *LATER_EXITS, *LOWEST_EXIT, *DISTILLED_EXIT, *LORA, *LATE_BLOCKS, *PROFILE, *LAST_MLP)
 MEASUREMENTS = (RANK, AFFINE, *_CLAIM_1, *LAST_MAP, *RUNS, *SHIFT, *EACH, *TRANSFER, *_CLAIM_3, *_CLAIM_5)
 
 

@@ -18,10 +18,11 @@ from harness import measurement as m
 from harness.bookmark import StoreBookmark, unfinished
 from harness.errors import LongWorkError, MeasurementError, TextError, again
 from harness.layouts import Windows
-from harness.measurement import Measurement, Sizes, Work
+from harness.measurement import Measurement, Sizes
 from harness.statistics import Array
 from harness.store import Record
 from harness.subject import SubjectFacts, library_versions
+from harness.work import Work
 
 if TYPE_CHECKING:
     from harness.bench import Bench

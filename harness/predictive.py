@@ -17,7 +17,6 @@ from torch import Tensor
 from harness import affine, subspaces
 from harness.concurrency import in_parallel
 from harness.linearity import CALIBRATION, EVALUATION
-from harness.measurement import Work
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
@@ -26,6 +25,7 @@ from harness.streams import Streams, grouped
 from harness.subspaces import Predictive, Principal
 from harness.sweep import moment_device
 from harness.variance import METHODS
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from harness.concurrency import in_parallel
 from harness.interventions import Intervention, Noised, obliquely, onto
 from harness.language import Language
 from harness.linearity import CALIBRATION
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.moments import Sums
 from harness.predictive import choose_ridge, scale_y
 from harness.solving import names_the_block
@@ -23,6 +23,7 @@ from harness.streams import Streams, grouped
 from harness.subspaces import Principal
 from harness.sweep import moment_device
 from harness.variance import CURVES
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

@@ -11,13 +11,13 @@ from torch import Tensor
 from harness import ridge
 from harness.concurrency import in_parallel
 from harness.linearity import CALIBRATION, EVALUATION, Linearity, contiguous_groups, flattened, scored_without, share, stack, unstack
-from harness.measurement import Work
 from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
 from harness.statistics import Array
 from harness.sweep import moment_device, sweep
 from harness.typical import typical
+from harness.work import Work
 
 RUNGS = ("paper", "held-out", "typical")
 

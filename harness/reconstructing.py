@@ -23,13 +23,14 @@ from harness.layer_inputs import LayerInputs, Shared
 from harness.layer_moments import ALL, CHOICES, TYPICAL, LayerMoments
 from harness.layers import Layer
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
-from harness.measurement import CHALLENGED, Measurement, Work
+from harness.measurement import CHALLENGED, Measurement
 from harness.methods import CODEBOOKS, WALL, Given, Inputs, Method, challengers
 from harness.reconstruction import Reconstruction
 from harness.solving import names_the_block
 from harness.statistics import Array
 from harness.sweep import moment_device, sweep
 from harness.typical import typical
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

@@ -15,10 +15,11 @@ from harness.branches import run_block
 from harness.kept_maps import fitted, marked_at
 from harness.linearity import CALIBRATION, share
 from harness.maps import LinearMap, sums_of_squares
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.solving import names_the_block
 from harness.streams import Streams, grouped
 from harness.sweep import BATCH, moment_device
+from harness.work import Work
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from harness.branches import GROUP, Variant, branch
 from harness.language import Language
 from harness.linearity import CALIBRATION, EVALUATION, flattened
 from harness.maps import Constant, LinearMap
-from harness.measurement import AFFINE, INTERVENTION, RANK, Work
+from harness.measurement import AFFINE, INTERVENTION, RANK
 from harness.rank_linearity import RankLinearity
 from harness.replaced import Replaced
 from harness.statistics import Array
 from harness.streams import final_streams
 from harness.sweep import sweep
 from harness.typical import typical
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

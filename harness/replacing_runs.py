@@ -17,13 +17,14 @@ from harness.branches import Variant, branch
 from harness.kept_maps import fitted_at, moments_at
 from harness.language import Language
 from harness.maps import Constant, Fitted, LinearMap
-from harness.measurement import INTERVENTION, LAST_MAP, Work, on
+from harness.measurement import INTERVENTION, LAST_MAP, on
 from harness.refitting import Refitted, refit_one_after_another
 from harness.replaced import Replaced, TeacherForced
 from harness.replacement import MIDDLE, REFITTED, VARIANTS
 from harness.statistics import Array
 from harness.streams import Streams
 from harness.transferring import measure_map
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

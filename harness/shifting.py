@@ -16,11 +16,11 @@ from harness.branches import run_block
 from harness.kept_maps import fitted_at, marked_at
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups, share
 from harness.maps import Fitted, LinearMap
-from harness.measurement import Work
 from harness.refitting import advanced, scored
 from harness.statistics import Array
 from harness.streams import Streams
 from harness.sweep import moment_device
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

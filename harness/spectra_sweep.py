@@ -8,11 +8,11 @@ from torch import Tensor
 
 from harness.concurrency import in_parallel
 from harness.linearity import CALIBRATION
-from harness.measurement import Work
 from harness.statistics import Array
 from harness.subspaces import variances
 from harness.sweep import moment_device
 from harness.typical import typical
+from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:

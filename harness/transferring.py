@@ -10,13 +10,14 @@ from harness.kept_maps import fitted_at, marked_at
 from harness.language import Language
 from harness.linearity import EVALUATION
 from harness.maps import LinearMap, of_parts, parts_of
-from harness.measurement import INTERVENTION, Work
+from harness.measurement import INTERVENTION
 from harness.refitting import scored
 from harness.replaced import Replaced
 from harness.statistics import Array
 from harness.streams import keep_some
 from harness.sweep import moment_device
 from harness.transfer import LastMap
+from harness.work import Work
 
 
 def measure_map(work: Work) -> dict[str, Array]:

@@ -14,8 +14,8 @@ from harness.concentration import assembled
 from harness.cosine import dct2
 from harness.layer_inputs import LayerInputs
 from harness.layers import Layer
-from harness.measurement import Work
 from harness.statistics import Array
+from harness.work import Work
 
 _CHUNK = 1 << 20
 _PROBE = 16  # tokens that show which weights multiply activations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -29,25 +28,25 @@ from reports.tokens_in_context import print_tokens
 from reports.unit_scale import unit_axis, unit_line
 
 _CURVES = {"train": "training loss", "nll": "held-out NLL", "agreed": "held-out agreement"}
-_NOTHING: Evidence = MappingProxyType({})
-_AT_MID = ("half", "distilled", "bigram", "lowest")
+_AT_MID = ("half", "distilled", "lora", "bigram", "lowest")
 _TOKENS = {"easiest": "least", "hardest": "most"}
 
 
-def print_agreement(
-    console: Console, at_mid: Evidence, embeddings: Evidence = _NOTHING, distilled: Evidence = _NOTHING, later: Evidence = _NOTHING
-) -> None:
+def print_agreement(console: Console, at_mid: Evidence, *others: Evidence) -> None:
     """Print agreement of the heads at every exit, beside what is had without training, without depth and without context.
 
-    ``embeddings``, ``distilled`` and ``later``: what other predicates hand over of heads that take long to train.
+    ``others``: what other predicates hand over of heads that take long to train: on the embeddings, distilled, beside a LoRA, at later
+    exits.
     """
     found: dict[str, Any] = {}
-    for rungs in (at_mid, embeddings, distilled, later):
+    for rungs in (at_mid, *others):
         for rung, e in rungs.items():
             before = found.get(rung) or {}
             found[rung] = {**e, **before, "trained": {**(before.get("trained") or {}), **(e.get("trained") or {})}}
     rungs = {rung: found[rung] for rung in RUNGS if rung in found}
-    table = new_table("rung", "exit", "naive", "trained", "half", "distilled", "bigram", "embeddings", left=2, plot=unit_axis(), gap=1)
+    table = new_table(
+        "rung", "exit", "naive", "trained", "half", "distilled", "LoRA", "bigram", "embeddings", left=2, plot=unit_axis(), gap=1
+    )
     for rung, e in rungs.items():
         controls = {name: e.get(name) for name in _AT_MID}
         lines = _exits(e)
@@ -67,9 +66,9 @@ def print_agreement(
         console,
         "agreement: share of positions of evaluation text at which the top-1 token is the full model's top-1 token, whether or not the "
         "text goes on with it. naive: the model's own norm and head, untrained; trained: a norm and head trained there on calibration "
-        "text; half: on half of it; distilled: trained towards the full model's probabilities. bigram: a table of the model's own most "
-        "frequent top-1 token after each token, not of the text's next one; embeddings: the same head on what enters block 0. These two "
-        "see no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
+        "text; half: on half of it; distilled: trained towards the full model's probabilities; LoRA: trained together with one in the "
+        "blocks. bigram: a table of the model's own most frequent top-1 token after each token, not of the text's next one; embeddings: "
+        "the same head on what enters block 0. These two see no context. n naive, t trained, b bigram, 0 embeddings, = where two meet."
         + _left_out({rung: e.get("left_out") for rung, e in rungs.items()}),
     )
 

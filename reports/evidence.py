@@ -43,7 +43,7 @@ _SECTIONS: tuple[tuple[Callable[..., None], *tuple[str, ...]], ...] = (
     (wall.print_downstream, "downstream"),
     (depth.print_depth, "r2_guides", "late_is_cheap"),
     (destruction.print_profile, "importance_u_shape"),
-    (easy.print_agreement, "exit_agreement", "exit_excess", "supervision", "routing_cost"),
+    (easy.print_agreement, "exit_agreement", "exit_excess", "supervision", "routing_cost", "lora_gain"),
     (easy.print_training, "exit_agreement"),
     (easy.print_easy_share, "kl_easy_share"),
     (easy.print_sets, "easy_sets_agree"),

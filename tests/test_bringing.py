@@ -12,8 +12,9 @@ from harness import replacing_each
 from harness.admission import dissect
 from harness.affine_linearity import AffineLinearity
 from harness.errors import MeasurementError
-from harness.measurement import AFFINE, EACH, RANK, Work, on
+from harness.measurement import AFFINE, EACH, RANK, on
 from harness.sweep import sweep
+from harness.work import Work
 from tests.conftest import ROOT
 from tests.test_replacing import IDS, OWN, PROTOCOL, model  # noqa: F401
 from tests.test_sweep import Pages

@@ -15,10 +15,11 @@ from harness.destroyed import PARTS, LastMlp, LateBlocks, Profile
 from harness.destroyed_block import Destroyer
 from harness.errors import MeasurementError
 from harness.linearity import CALIBRATION, EVALUATION
-from harness.measurement import INTERVENTION, LAST_MLP, LATE_BLOCKS, PROFILE, Sizes, Work
+from harness.measurement import INTERVENTION, LAST_MLP, LATE_BLOCKS, PROFILE, Sizes
 from harness.protocol import Protocol
 from harness.quantizers import Uniform
 from harness.streams import keep
+from harness.work import Work
 from tests.destruction_oracle import BLOCKS, CONFIGS, FACTOR, LAYERS, WORDS, D, Destroyed, four_values, made
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_layers import fresh

@@ -19,6 +19,7 @@ AGREEMENT: dict[str, Any] = {
     "bigram": 0.2,
     "lowest": 0.21,
     "distilled": 0.33,
+    "lora": 0.34,
     "half": 0.304,
     "rate": 3e-4,
     "trials": {"0.0001": 7.9, "0.0003": 7.5, "0.001": 7.61},
@@ -77,9 +78,9 @@ SAME, EASIEST, HARDEST = "Do the two criteria", "Tokens of least KL", "Tokens of
     (
         "at mid a trained head agrees on 31%, untrained on 5%, and a bigram table already on 20%",
         AGREED,
-        "paper block 14 0.051 0.312 0.304 0.330 0.200 0.210 n b0 t",
+        "paper block 14 0.051 0.312 0.304 0.330 0.340 0.200 0.210 n b0 t",
     ),
-    ("on strict the embeddings alone do as well", AGREED, "strict block 14 0.051 0.222 0.304 0.330 0.200 0.210 n b="),
+    ("on strict the embeddings alone do as well", AGREED, "strict block 14 0.051 0.222 0.304 0.330 0.340 0.200 0.210 n b="),
     ("at block 25 no head was trained, and without training 45% agree", AGREED, "block 25 0.450 – b0 n"),
     (
         "0.0003 was the best of three rates; the head's perplexity is 150, the model's 32",
@@ -188,7 +189,7 @@ def test_nulls_anywhere_are_dashes():
 def test_what_is_not_a_number_is_a_dash():
     """In a run whose evidence has not been through JSON."""
     lines = section({"exit_agreement/paper": AGREEMENT | {"naive": [math.nan] * 3, "bigram": math.inf}}, AGREED)
-    assert words(lines[2]) == ["paper", "block", "14", "–", "0.312", "0.304", "0.330", "–", "0.210", "0", "t"]
+    assert words(lines[2]) == ["paper", "block", "14", "–", "0.312", "0.304", "0.330", "0.340", "–", "0.210", "0", "t"]
 
 
 @both_widths
@@ -207,14 +208,15 @@ def test_lines_fit_and_nothing_is_cut(width):
 
 
 def test_heads_of_other_predicates_stand_beside_the_one_at_mid():
-    """Whatever long heads were trained for other predicates: on the embeddings, distilled, at later exits."""
+    """Whatever long heads were trained for other predicates: on the embeddings, distilled, beside a LoRA, at later exits."""
     whole = section({"exit_agreement/strict": AGREEMENT}, "Agreement over depth")
     mid = {**AGREEMENT, "trained": {"14": 0.312}, "lowest": None, "distilled": None}
-    del mid["lowest"], mid["distilled"]
+    del mid["lowest"], mid["distilled"], mid["lora"]
     parts = {
         "exit_agreement/strict": mid,
         "exit_excess/strict": {"lowest": 0.21},
         "supervision/strict": {"distilled": 0.33},
+        "lora_gain/strict": {"lora": 0.34},
         "routing_cost/strict": {"trained": {"14": 0.312, "21": 0.41}},
     }
     assert section(parts, "Agreement over depth") == whole

@@ -14,6 +14,7 @@ from harness.easy_protocol import EasyProtocol
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import INTERVENTION
 from harness.streams import keep
+from harness.work import Work
 from tests import small_llama
 from tests.head_oracle import Oracle, one_hot, schedule
 from tests.small_llama import BLOCKS, GROUPS, MID, TOKENS, WORDS
@@ -233,7 +234,7 @@ def work_of(lab, measurement, book):
     def streams():
         return keep(subject.anatomy, windows, PROTOCOL, None, subject.device, lambda done, total: None)
 
-    return m.Work(subject, measurement, ids, PROTOCOL, lambda done, total: None, book, streams, None, None)
+    return Work(subject, measurement, ids, PROTOCOL, lambda done, total: None, book, streams, None, None)
 
 
 @pytest.mark.parametrize("measurement", [m.EXIT[1], m.LATER_EXITS[0]])

@@ -98,8 +98,8 @@ def test_every_step_is_adamw_on_the_cross_entropy(anatomy, marked):
         x, y = rows(each, [window])
         expected.append(head.step(x, one_hot(y, WORDS), training.rate * share))
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
-    np.testing.assert_allclose(training.head.norm.weight.detach(), head.parameters[0], rtol=2e-4)
-    np.testing.assert_allclose(training.head.weight.detach(), head.parameters[1], rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(training.pupil.norm.weight.detach(), head.parameters[0], rtol=2e-4)
+    np.testing.assert_allclose(training.pupil.weight.detach(), head.parameters[1], rtol=2e-3, atol=2e-4)
 
 
 def test_distillation_follows_the_distribution_of_the_model(anatomy):
@@ -132,9 +132,9 @@ def test_an_untrained_head_is_the_models_own(family):
     each = Lesson(torch.cat([hidden, hidden]), ids, None)
     training = HeadTraining(anatomy, each, replace(EASY, steps=3, warmup=1), seed=0, rate=1e-2)
     finish(training)
-    assert not torch.equal(training.head.weight, before[next(n for n, p in anatomy.model.named_parameters() if p is anatomy.head.weight)])
+    assert not torch.equal(training.pupil.weight, before[next(n for n, p in anatomy.model.named_parameters() if p is anatomy.head.weight)])
     assert all(torch.equal(before[name], p) for name, p in anatomy.model.named_parameters())
-    assert all(isinstance(p, torch.nn.Parameter) and p.dtype == torch.float32 for p in training.head.parameters())
+    assert all(isinstance(p, torch.nn.Parameter) and p.dtype == torch.float32 for p in training.pupil.parameters())
 
 
 @given(stop=st.integers(0, 40), marked=st.booleans())
@@ -151,7 +151,7 @@ def test_a_training_that_is_interrupted_ends_where_it_would_have(anatomy, stop, 
     assert (second.done, second.finished) == (stop, stop == 40)
     assert losses + finish(second) == expected
     assert second.rate == whole.rate
-    for a, b in zip(second.head.parameters(), whole.head.parameters(), strict=True):
+    for a, b in zip(second.pupil.parameters(), whole.pupil.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

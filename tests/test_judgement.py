@@ -160,7 +160,7 @@ def test_the_bounds_are_locked():
     """A changed bound, core rung or minimal size changes the hash; nobody changed one without saying so."""
     assert bounds_hash() == LOCKED
     assert state()["locked"] is True
-    assert LOCKED == "3c819375b3cd2379ff6bb3d9a65118fd24083e4db54f37d2939c067bc8b975f7"
+    assert LOCKED == "3fda06b9d298e1d5adb929a15eed4514b4c4c14e2d3a3c3718a1cf4f02ce96c2"
 
 
 def test_the_bounds_are_the_protocols():

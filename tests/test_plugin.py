@@ -135,7 +135,7 @@ def test_the_table_shows_what_a_reader_needs(claims):
             "*depth_trend [*] *paper *HOLDS *[[]*[]] *≥ 0.5 | ≤ 0*",
             "  depth_trend: no control moves it: HOLDS from paper to strict",
             "UNTESTED, not selected: projection_ppl_ratio*",
-            "UNTESTED, this version has no measurement of it: lora_gain, kv_cache",
+            "UNTESTED, this version has no measurement of it: kv_cache",
             "R² of every block*",
             "*7 *p*",
             "Rungs, each with one control more*",

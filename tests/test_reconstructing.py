@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from harness.admission import dissect
 from harness.contests import _cross_terms, matched
 from harness.labels import decode_names
-from harness.measurement import ARENA, CHALLENGED, QUANTISED, Sizes, Work
+from harness.measurement import ARENA, CHALLENGED, QUANTISED, Sizes
 from harness.methods import WALL, Given, Inputs
 from harness.moments import Sums
 from harness.protocol import ReconstructionProtocol
 from harness.quantised import Quantised
 from harness.quantizers import Uniform
 from harness.reconstruction import Reconstruction
+from harness.work import Work
 from tests import small_llama
 from tests.reconstruction_oracle import CODEBOOK_GROUP, GROUP, Rung, Stores
 from tests.small_llama_layers import BLOCKS, LAYERS, Truth

@@ -11,9 +11,10 @@ import torch
 from harness import transferring
 from harness.admission import dissect
 from harness.linearity import CALIBRATION, EVALUATION
-from harness.measurement import INTERVENTION, LAST_MAP, TRANSFER, Work
+from harness.measurement import INTERVENTION, LAST_MAP, TRANSFER
 from harness.streams import keep
 from harness.transfer import LastMap, Scores, Transfer
+from harness.work import Work
 from tests import planted_replacement, planted_variance
 from tests.conftest import ROOT
 from tests.replacement_oracle import r2
