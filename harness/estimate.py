@@ -197,16 +197,17 @@ class _Counter:
         """Train heads: forward and twice back through the head alone, each step on a batch; with the looks at them on the way."""
         easy, d, exits = self._protocol.easy, self._d, len(self._protocol.easy.exits_of(self._model.n_blocks))
         heads = max(exits - 1, 1) if measurement in LATER_EXITS else 1
-        steps = heads * (easy.steps + len(easy.rates) * easy.trial_steps) + (measurement is EXIT[1]) * easy.steps
+        batch, strict = easy.gpu_batch if self._rates.cuda else easy.batch, measurement.layout == STRICT
+        steps = heads * ((1 + strict) * easy.steps + len(easy.rates) * easy.trial_steps)
         scored = heads * (1 + easy.looks / easy.look_stride) * self._protocol.evaluation_windows
         passes = 4 if measurement in DISTILLED_EXIT else 3  # A teacher's logits are had anew in every step.
-        self.forward(steps * easy.batch * passes + scored, 0.0)
+        self.forward(steps * batch * passes + scored, 0.0)
         if measurement in EXIT:
             self.forward((1 + exits) * self._protocol.evaluation_windows + counts[CALIBRATION], 0.0)
         elif not measurement.keeps:
             self.forward(counts[CALIBRATION] + self._protocol.evaluation_windows, 1.0, head=False)
         # The head, its gradient and two moments of each, and logits of a batch with theirs.
-        self.memory += 4 * self._model.vocabulary * (4 * d + 4 * easy.batch * self._tokens)
+        self.memory += 4 * self._model.vocabulary * (4 * d + 4 * batch * self._tokens)
 
     def adapting(self, counts: dict[str, int]) -> None:
         """Train a LoRA and a head: each step through all blocks and back, two heads forward, back, and one of them for its gradient."""

@@ -7,7 +7,7 @@ import numpy as np
 from harness.bigram import bigram
 from harness.branches import run_block
 from harness.exits import EMBEDDINGS
-from harness.head_course import Course, Plan
+from harness.head_course import Course, Plan, checked
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.measurement import INTERVENTION
 from harness.next_token import said
@@ -19,27 +19,27 @@ from harness.work import Work
 
 
 def measure(work: Work) -> dict[str, Array]:
-    """Train the head at mid, on ``strict`` on half the windows too; read the model, naive heads and the bigram table beside it."""
+    """Train the head at mid; read the model, naive heads and the bigram table beside it."""
     streams, mid = work.streams(), work.protocol.easy.exits_of(work.blocks)[0]
-    course = _AtMid(work, streams, [Plan(mid)] + [Plan(mid, half=True)] * work.strict).run()
+    course = _AtMid(work, streams, checked([Plan(mid)], work.strict)).run()
     return course.findings(course.beside(streams))
 
 
 def measure_later(work: Work) -> dict[str, Array]:
     """Train the heads at the exits above mid."""
     exits = work.protocol.easy.exits_of(work.blocks)[1:]
-    return Course(work, kept(work, exits), [Plan(at) for at in exits]).run().findings()
+    return Course(work, kept(work, exits), checked([Plan(at) for at in exits], work.strict)).run().findings()
 
 
 def measure_lowest(work: Work) -> dict[str, Array]:
     """Train the same head on the embeddings h_0."""
-    return Course(work, kept(work, [EMBEDDINGS]), [Plan(EMBEDDINGS)]).run().findings()
+    return Course(work, kept(work, [EMBEDDINGS]), checked([Plan(EMBEDDINGS)], work.strict)).run().findings()
 
 
 def measure_distilled(work: Work) -> dict[str, Array]:
     """Train the head at mid to the model's distribution: KL(model ‖ head) in the place of cross-entropy."""
     mid = work.protocol.easy.exits_of(work.blocks)[0]
-    return Course(work, work.streams(), [Plan(mid, distilled=True)]).run().findings()
+    return Course(work, work.streams(), checked([Plan(mid, distilled=True)], work.strict)).run().findings()
 
 
 def kept(work: Work, blocks: list[int]) -> Streams:
@@ -68,13 +68,17 @@ class _AtMid(Course):
             naive.append((said(self._read, stream, self._ids).top == full.top).astype(np.float64))
         learned = said(self._read, streams.at[work.blocks - 1][CALIBRATION], self._learned).top
         counts = self._marked(CALIBRATION)[:, :-1].cpu().numpy() if work.strict else np.ones_like(learned, dtype=bool)
-        table = bigram(self._learned[:, :-1][counts], learned[counts])
+        tables = []
+        for windows in [list(range(len(counts))), *([self.half] if work.strict else [])]:
+            marks = counts[windows]
+            table = bigram(self._learned[windows][:, :-1][marks], learned[windows][marks])
+            tables.append((table.said_after(self._ids[:, :-1]) == full.top).astype(np.float64))
         parts = [*work.anatomy.norm.parameters(), *work.anatomy.head.parameters()]
         return {
             "full_right": full.right,
             "full_confidence": full.confidence,
             "full_nll": full.nll,
-            "bigram": (table.said_after(self._ids[:, :-1]) == full.top).astype(np.float64),
+            "bigram": np.stack(tables),
             "exits": np.array(exits, dtype=np.float64),
             "naive": np.stack(naive),
             "active": np.array([work.anatomy.parameters(block)[1] for block in range(work.blocks)]),

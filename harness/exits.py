@@ -19,6 +19,8 @@ EMBEDDINGS = -1
 class Heads(Findings):
     """Trained heads, H of them, at positions 0 … T − 2 of W scored windows, P a window; NLL in nats.
 
+    On ``strict`` the second half of them is the first half trained anew, on half the calibration windows.
+
     - ``at (H)``: the block whose output a head reads, −1 for the embeddings
     - ``agreed (H, W, P)``: 1 where its top-1 token is the full model's; ``right``: where it is the next token of the text;
       ``confidence``: probability of its top-1 token; ``nll``: of the next token
@@ -40,20 +42,26 @@ class Heads(Findings):
         **dict.fromkeys(("fitted", "batch", "left_out"), ()),
     }
 
+    @property
+    def wholes(self) -> int:
+        """How many heads are trained on all calibration windows: those before their checks on half of them."""
+        return len(set(self.arrays["at"].tolist()))
+
 
 class Exit(Heads):
-    """The head at mid, and on ``strict`` after it the same one trained on half the calibration windows; what it is compared with.
+    """The head at mid, and what it is compared with.
 
     - ``full_right``, ``full_confidence``, ``full_nll (W, P)``: of the whole model
     - ``exits (E)``; ``naive (E, W, P)``: 1 where the model's own norm and head agree, put on the output of each exit
-    - ``bigram (W, P)``: 1 where a table of the model's most frequent top-1 token after each token agrees
+    - ``bigram (H, W, P)``: 1 where a table of the model's most frequent top-1 token after each token agrees; the second is of half the text
     - ``active (B)``: parameters that a token uses in each block; ``head``: those of norm and head
     - ``pieces``, ``said``: the text of each token of the windows (W·T of them), and of the full model's top-1 token at each position (W·P)
     """
 
     SHAPES: ClassVar[Mapping[str, Shape]] = {
         **Heads.SHAPES,
-        **dict.fromkeys(("full_right", "full_confidence", "full_nll", "bigram"), ("W", "P")),
+        **dict.fromkeys(("full_right", "full_confidence", "full_nll"), ("W", "P")),
+        "bigram": ("H", "W", "P"),
         "exits": ("E",),
         "naive": ("E", "W", "P"),
         "active": ("B",),

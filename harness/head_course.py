@@ -7,13 +7,14 @@ that are typical at all exits and late blocks, and those count.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import MeasurementError
 from harness.exits import share
 from harness.head_training import HeadTraining, Lesson
 from harness.language import precise_logits
@@ -23,19 +24,25 @@ from harness.next_token import Said, said
 from harness.statistics import Array
 from harness.streams import Streams
 from harness.sweep import State
-from harness.training import Training
+from harness.training import Training, permutation
 from harness.work import Work
 
+_TOGETHER = 10  # steps between two offers to save
 _OF_HEADS = ("agreed", "right", "confidence", "nll", "rate", "trials", "train", "held_nll", "held_agreed")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A head to be trained: where it reads; to the model's distribution or the text; on half the windows at the first head's rate."""
+    """A head to be trained: where it reads; to the model's distribution or the text; on half the windows, at the rate of the same on all."""
 
     at: int
     distilled: bool = False
     half: bool = False
+
+
+def checked(plans: list[Plan], strict: bool) -> list[Plan]:
+    """Return plans, and after them, on ``strict``, the same on half the windows."""
+    return [*plans, *(replace(plan, half=True) for plan in plans)] if strict else plans
 
 
 class Course:
@@ -52,6 +59,8 @@ class Course:
         self._found: list[dict[str, Array]] = []
         self._curve: list[list[float]] = []
         self._losses: list[float] = []
+        if self.learned_marks is not None and not bool(self.learned_marks[:, :-1].any()):
+            raise MeasurementError("no calibration token is typical at all exits and late blocks, so that there is nothing to learn from")
         tried = len(self._easy.rates) * self._easy.trial_steps
         self._done, self._total = 0, sum(self._easy.steps + (0 if plan.half else tried) for plan in plans)
 
@@ -61,10 +70,13 @@ class Course:
         last = self._work.blocks - 1
         teacher = self._streams.at[last][CALIBRATION] if plan.distilled else None
         lesson = Lesson(hidden, ids, marked, teacher, self._read if plan.distilled else None)
-        if not plan.half:
-            return lesson
-        groups = contiguous_groups(len(ids), min(self._work.protocol.groups, len(ids)))
-        return lesson.part([w for w, group in enumerate(groups) if group % 2 == 0])
+        return lesson.part(self.half) if plan.half else lesson
+
+    @property
+    def half(self) -> list[int]:
+        """Every second group of the windows that are learned from."""
+        groups = contiguous_groups(len(self._learned), min(self._work.protocol.groups, len(self._learned)))
+        return [w for w, group in enumerate(groups) if group % 2 == 0]
 
     @property
     def learned_marks(self) -> Tensor | None:
@@ -76,7 +88,7 @@ class Course:
 
     def training(self, plan: Plan) -> Training[Any]:
         """Return the training of a plan, before its first step."""
-        rate = float(self._found[0]["rate"]) if plan.half else None
+        rate = float(self._found[self._plans.index(replace(plan, half=False))]["rate"]) if plan.half else None
         return HeadTraining(self._work.anatomy, self._lesson(plan), self._easy, self._work.protocol.seed, rate)
 
     def hear(self, plan: Plan, training: Training[Any], windows: list[int]) -> Said:
@@ -93,6 +105,7 @@ class Course:
                 self._learn(plan, training)
                 self._found.append(self._heard(plan, training))
                 self._curve, self._losses = [], []
+                del training  # The next head need not find room beside it.
         return self
 
     def _learn(self, plan: Plan, training: Training[Any]) -> None:
@@ -105,8 +118,8 @@ class Course:
                 self._losses.append(loss)
                 if training.step_of_run in self._steps:
                     self._look(plan, training)
-            self._work.bookmark.save(self._done, lambda: self._state(training))
-            if training.done % 10 == 0 or training.finished:
+            if training.done % _TOGETHER == 0 or training.finished:
+                self._work.bookmark.save(self._done, lambda: self._state(training))
                 self._work.progress(self._done, self._total)
 
     def _look(self, plan: Plan, training: Training[Any]) -> None:
@@ -168,8 +181,9 @@ class Course:
     def findings(self, also: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Return the arrays that :class:`harness.exits.Heads` names, by rung, and others beside them."""
         stacked = {name: np.stack([found[name] for found in self._found]) for name in _OF_HEADS}
-        marks = self.learned_marks
-        fitted = self._learned[:, 1:].size if marks is None else int(marks[:, :-1].sum())
+        count, places = len(self._learned), self._batch() * self._easy.steps
+        seen = permutation(self._work.protocol.seed, 0, count)[:places].tolist()  # All of them, unless steps end before.
+        fitted = self._lesson(replace(self._plans[0], distilled=False)).part(seen).tokens
         about = {"at": [p.at for p in self._plans], "steps": self._steps, "fitted": fitted, "batch": self._batch()}
         arrays = {**stacked, **{name: np.array(value, dtype=np.float64) for name, value in about.items()}, **(also or {})}
         found: dict[str, Array] = {}

@@ -19,6 +19,7 @@ class Rates:
     product64: float
     eigen: float
     cores: int
+    cuda: bool = False
 
 
 def probe(device_name: str, bytes_a_weight: int) -> Rates:
@@ -59,4 +60,4 @@ def probe(device_name: str, bytes_a_weight: int) -> Rates:
         eigen = rate(lambda: torch.linalg.eigh(symmetric), _EIGEN**3)
     finally:
         torch.set_num_threads(threads)
-    return Rates(fast, slow, eigen * (threads if host.type == "cpu" else 1), cores)
+    return Rates(fast, slow, eigen * (threads if host.type == "cpu" else 1), cores, device.type == "cuda")

@@ -26,6 +26,11 @@ Pupil = TypeVar("Pupil", bound=nn.Module)
 Taught = TypeVar("Taught", bound=nn.Module, contravariant=True)
 
 
+def permutation(seed: int, epoch: int, windows: int) -> Ids:
+    """Return the order of the windows in an epoch: a run takes them one epoch after another."""
+    return np.random.default_rng([seed, epoch]).permutation(windows)
+
+
 class Lessons(Protocol[Taught]):
     """Windows that a pupil is trained on."""
 
@@ -103,7 +108,7 @@ class Training(Generic[Pupil]):
     def step(self) -> float | None:
         """Take one step; return its loss, None while rates are tried. MeasurementError where every rate diverges, or the run does."""
         phase, at = self._phase()
-        warmup = max(1, round(self._easy.warmup * phase.steps / self._easy.steps))
+        warmup = self._easy.trial_warmup if phase in self._trials else self._easy.warmup
         for group in self.optimizer.param_groups:
             group["lr"] = phase.rate * phase.factor(at, warmup)
         loss = self._lessons.part(self._order(at, phase.windows)).loss(self.pupil)
@@ -147,18 +152,16 @@ class Training(Generic[Pupil]):
         return min((loss, phase.rate) for loss, phase in zip(self.trials, self._trials, strict=True) if math.isfinite(loss))[1]
 
     def _begin(self) -> None:
+        for name in ("pupil", "optimizer"):  # Let go of the old ones first: two need not fit into memory.
+            self.__dict__.pop(name, None)
         self.pupil = self._make()
         self.optimizer = torch.optim.AdamW(self.pupil.parameters(), lr=0.0, weight_decay=0.0, fused=self._fused)
 
     def _order(self, step: int, windows: int) -> list[int]:
-        """Return the windows of a step: places of an endless sequence of permutations."""
-        chosen, permutations = list[int](), dict[int, Ids]()
-        for place in range(step * self.batch, (step + 1) * self.batch):
-            epoch = place // windows
-            if epoch not in permutations:
-                permutations[epoch] = np.random.default_rng([self._seed, epoch]).permutation(windows)
-            chosen.append(int(permutations[epoch][place % windows]))
-        return chosen
+        """Return the windows of a step."""
+        places = range(step * self.batch, (step + 1) * self.batch)
+        permutations = {epoch: permutation(self._seed, epoch, windows) for epoch in {place // windows for place in places}}
+        return [int(permutations[place // windows][place % windows]) for place in places]
 
     def state(self) -> State:
         """Return pupil, optimiser and trials, for a checkpoint."""
