@@ -96,8 +96,8 @@ def main() -> None:
         for name, training in sides.items():
             times[name].append(seconds(training, given.steps))
         with torch.inference_mode():
-            times["products"].append(products(sides["harness"].head.weight, easy.batch * (ids.shape[1] - 1), given.steps))
-    weights = [side.head.weight.detach().cpu().numpy() for side in sides.values()]
+            times["products"].append(products(sides["harness"].pupil.weight, easy.batch * (ids.shape[1] - 1), given.steps))
+    weights = [side.pupil.weight.detach().cpu().numpy() for side in sides.values()]
     np.testing.assert_allclose(*weights, rtol=1e-3, atol=1e-4)
     medians = {name: statistics.median(each) for name, each in times.items()}
     record = {
