@@ -30,7 +30,7 @@ def exit_agreement(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     except MeasurementError as error:  # The figure stands without them.
         caveats.append(f"--tokens: {error}")
     figure = agreement(a["agreed"][0], a["counted"], _half(a))
-    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=_evidence(lab, found))
+    return figure, _said(doubts, caveats, note, _evidence(lab, found))
 
 
 def exit_excess(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
@@ -40,18 +40,15 @@ def exit_excess(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     lowest = None
     with contextlib.suppress(LongWorkError):  # The table is a control by itself.
         lowest = lab.lowest_exit(rung)
-        controls["a head on the embeddings"] = lowest.arrays["agreed"][0]
-    reached = {name: share(marks, a["counted"]) for name, marks in controls.items()}
+        controls["a head on the embeddings"] = lowest.arrays["agreed"]
+    reached = {name: share(marks[0], a["counted"]) for name, marks in controls.items()}
     best = max(reached, key=lambda name: reached[name])
     doubts, caveats = of_heads(lab, rung, found)
     told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
     note = f"{share(a['agreed'][0], a['counted']):.3f} at mid; {told}"
     note += "" if lowest is not None else "; a head on the embeddings was not trained (--long)"
-    control = controls[best]
-    half = None if (one := _half(a)) is None else one - reached[best]
-    figure = difference(a["agreed"][0], control, a["counted"], half)
     evidence = {} if lowest is None else {"lowest": reached["a head on the embeddings"]}
-    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=f"{note}; {_GIVEN}", evidence=evidence)
+    return _over(found, controls[best]), _said(doubts, caveats, f"{note}; {_GIVEN}", evidence)
 
 
 def head_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
@@ -61,8 +58,7 @@ def head_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     doubts, caveats = of_heads(lab, rung, found)
     naive = share(a["naive"][0], a["counted"])
     note = f"{naive:.3f} with the model's own norm and head becomes {share(a['agreed'][0], a['counted']):.3f}; {_GIVEN}"
-    half = None if (one := _half(a)) is None else one - naive
-    return difference(a["agreed"][0], a["naive"][0], a["counted"], half), Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note)
+    return _over(found, np.stack([a["naive"][0]] * len(a["agreed"]))), _said(doubts, caveats, note, {})
 
 
 def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
@@ -77,8 +73,7 @@ def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         f"{share(b['agreed'][0], a['counted']):.3f} (rate {b['rate'][0]:g}); NLL {nll['text']:.3f} and {nll['model']:.3f} nats; {_GIVEN}"
     )
     evidence = {"distilled": share(b["agreed"][0], a["counted"])}
-    figure = difference(a["agreed"][0], b["agreed"][0], a["counted"])
-    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence=evidence)
+    return _over(found, b["agreed"]), _said(doubts, caveats, note, evidence)
 
 
 def lora_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
@@ -98,7 +93,19 @@ def lora_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         f"{_perplexity(b['final_nll'], counted):.2f}; the interval takes both trainings as given"
     )
     figure = difference(b["agreed"][0], a["agreed"][0], counted)
-    return figure, Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, evidence={"lora": reached})
+    return figure, _said(doubts, caveats, note, {"lora": reached})
+
+
+def _over(found: Exit, control: Array) -> Figure:
+    """Return agreement of the head at mid minus a control's, ``(H, W, P)`` marks; on half the calibration windows both are of the half."""
+    agreed, counted = found.arrays["agreed"], found.arrays["counted"]
+    half = share(agreed[1], counted) - share(control[1], counted) if len(agreed) > 1 else None
+    return difference(agreed[0], control[0], counted, half)
+
+
+def _said(doubts: list[str], caveats: list[str], note: str, evidence: dict[str, Any]) -> Remarks:
+    absent = "no figure: no position is typical at all exits and late blocks"
+    return Remarks(doubts=tuple(doubts), caveats=tuple(caveats), note=note, absent=absent, evidence=evidence)
 
 
 def of_heads(lab: Laboratory, rung: str, *every: Heads) -> tuple[list[str], list[str]]:
@@ -111,7 +118,7 @@ def of_heads(lab: Laboratory, rung: str, *every: Heads) -> tuple[list[str], list
     if easy.steps != usual:
         doubts.append(f"heads are trained for {easy.steps:,} steps, the protocol's are {usual}")
     for i, heads in enumerate(every):
-        for place in range(len(heads.arrays["at"]) if i else 1):  # At mid a second one is its check on half the windows.
+        for place in range(heads.wholes):
             caveats += [f"{_named(heads, place)}{caveat}" if i else caveat for caveat in _of_training(easy, heads, place)]
     return doubts, caveats
 
@@ -160,7 +167,7 @@ def _evidence(lab: Laboratory, found: Exit) -> dict[str, Any]:
         "exits": exits,
         "naive": [share(marks, counted) for marks in a["naive"]],
         "trained": {str(exits[0]): share(a["agreed"][0], counted)},
-        "bigram": share(a["bigram"], counted),
+        "bigram": share(a["bigram"][0], counted),
         "half": _half(a),
         "rate": float(a["rate"][0]),
         "trials": {f"{rate:g}": float(loss) for rate, loss in zip(lab.protocol.easy.rates, a["trials"][0], strict=True)},

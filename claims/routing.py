@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,12 @@ def routing_cost(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     }
     enough = first[False] >= least
     absent = f"no figure: threshold {easy.thresholds[0]:g} saves {_percent(first[False])} of the blocks' operations, less than {least:.0%}"
-    return (routes[0].cost if enough else Figure(np.nan)), Remarks(
+    cost = routes[0].cost
+    if len(a["agreed"]) > 1:
+        halves = _stacked(found, later, half=True)
+        again = routed(halves["confidence"], halves["nll"], a["full_nll"], a["counted"], easy.thresholds[0])
+        cost = replace(cost, half=float(again.cost.value))
+    return (cost if enough else Figure(np.nan)), Remarks(
         doubts=tuple(doubts), caveats=tuple(caveats), note=note, absent=absent, evidence=evidence
     )
 
@@ -62,12 +68,16 @@ def _percent(part: float) -> str:
     return "–" if np.isnan(part) else f"{part:.1%}".replace("-", "−")
 
 
-def _stacked(found: Exit, later: Heads | None) -> dict[str, Array]:
-    """Return what the heads at all exits say, the one at mid first."""
-    parts = [{name: found.arrays[name][:1] for name in ("confidence", "nll", "right", "agreed")}]
-    if later is not None:
-        parts.append({name: later.arrays[name] for name in parts[0]})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _stacked(found: Exit, later: Heads | None, half: bool = False) -> dict[str, Array]:
+    """Return what the heads at all exits say, the one at mid first; or those trained on half the calibration windows."""
+    return {
+        name: np.concatenate([_of(heads, name, half) for heads in (found, later) if heads is not None])
+        for name in ("confidence", "nll", "right", "agreed")
+    }
+
+
+def _of(heads: Heads, name: str, half: bool) -> Array:
+    return heads.arrays[name][heads.wholes :] if half else heads.arrays[name][: heads.wholes]
 
 
 def _bins(found: Reliability) -> list[dict[str, float]]:

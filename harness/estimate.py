@@ -212,14 +212,15 @@ class _Counter:
     def adapting(self, counts: dict[str, int]) -> None:
         """Train a LoRA and a head: each step through all blocks and back, two heads forward, back, and one of them for its gradient."""
         easy, d, p = self._protocol.easy, self._d, self._protocol
-        steps = easy.steps + len(easy.rates) * (easy.trial_steps + easy.trial_windows / easy.batch / 2)
+        batch = easy.gpu_batch if self._rates.cuda else easy.batch
+        steps = easy.steps + len(easy.rates) * (easy.trial_steps + easy.trial_windows / batch / 2)
         looks = (1 + easy.looks / easy.look_stride) * p.evaluation_windows
-        self.forward(steps * easy.batch * 2 + looks + counts[CALIBRATION] + p.evaluation_windows, 1.0, head=False)
-        self.forward(steps * easy.batch * 5 + 2 * looks + p.evaluation_windows, 0.0)
+        self.forward(steps * batch * 2 + looks + counts[CALIBRATION] + p.evaluation_windows, 1.0, head=False)
+        self.forward(steps * batch * 5 + 2 * looks + p.evaluation_windows, 0.0)
         # The heads as above and a frozen one; inputs and outputs of weights on the way back; adapters, their gradient and two moments.
         weights = max(self._model.parameters - self._model.vocabulary * d, 0)
-        self.memory += 4 * self._model.vocabulary * (6 * d + 6 * easy.batch * self._tokens)
-        self.memory += 4 * weights / d * (3 * easy.batch * self._tokens + 4 * 2 * easy.lora_rank_of(self._model.width))
+        self.memory += 4 * self._model.vocabulary * (6 * d + 6 * batch * self._tokens)
+        self.memory += 4 * weights / d * (3 * batch * self._tokens + 4 * 2 * easy.lora_rank_of(self._model.width))
 
     def transferring(self, counts: dict[str, int], strict: bool) -> None:
         """Run the text once, and the maps of two texts in the last block's place."""

@@ -33,7 +33,7 @@ _OF_HEADS = ("agreed", "right", "confidence", "nll", "rate", "trials", "train", 
 
 @dataclass(frozen=True)
 class Plan:
-    """A head to be trained: where it reads; to the model's distribution or the text; on half the windows, at the rate of the same on all."""
+    """A head to be trained: where it reads; to the model's distribution or the text; on half the windows, at the rate of its whole."""
 
     at: int
     distilled: bool = False
@@ -183,7 +183,8 @@ class Course:
         stacked = {name: np.stack([found[name] for found in self._found]) for name in _OF_HEADS}
         count, places = len(self._learned), self._batch() * self._easy.steps
         seen = permutation(self._work.protocol.seed, 0, count)[:places].tolist()  # All of them, unless steps end before.
-        fitted = self._lesson(replace(self._plans[0], distilled=False)).part(seen).tokens
+        marks = self.learned_marks
+        fitted = self._learned[seen, 1:].size if marks is None else int(marks[seen][:, :-1].sum())
         about = {"at": [p.at for p in self._plans], "steps": self._steps, "fitted": fitted, "batch": self._batch()}
         arrays = {**stacked, **{name: np.array(value, dtype=np.float64) for name, value in about.items()}, **(also or {})}
         found: dict[str, Array] = {}

@@ -55,7 +55,7 @@ def _own(module: nn.Module, device: torch.device) -> nn.Module:
     """Copy a module, with parameters that are trained, whatever the model's are made of."""
     own = copy.deepcopy(module)
     if any(hasattr(part, "_hf_hook") for part in own.modules()):  # It would send what it is given to the device of the model's own.
-        from accelerate.hooks import remove_hook_from_module
+        from accelerate.hooks import remove_hook_from_module  # type: ignore[import-untyped]
 
         remove_hook_from_module(own, recurse=True)
     for part in own.modules():

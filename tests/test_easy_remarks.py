@@ -14,7 +14,7 @@ from statsmodels.stats.contingency_tables import StratifiedTable
 from claims import easy, easy_sets, routing
 from harness.destroyed import LateBlocks
 from harness.easy_protocol import EasyProtocol
-from harness.errors import LongWorkError
+from harness.errors import LongWorkError, MeasurementError
 from harness.exits import Exit, Heads
 from harness.pieces import encode
 from harness.protocol import Protocol
@@ -60,7 +60,7 @@ def exits(halves=2, counted=None, **changes):
         "full_right": bits(70, (W, P), 0.4),
         "full_confidence": np.random.default_rng(71).random((W, P)),
         "full_nll": np.random.default_rng(72).exponential(2, (W, P)),
-        "bigram": bits(73, (W, P), 0.2),
+        "bigram": np.stack([bits(73 + i, (W, P), 0.2) for i in range(halves)]),
         "exits": np.array(EXITS, float),
         "naive": np.stack([bits(74 + i, (W, P), 0.1 * i) for i in range(3)]),
         "active": np.full(B, 100.0),
@@ -122,16 +122,16 @@ def test_figures_are_means_over_counted_positions(rung):
     found = exits(halves=1 + (rung == "strict"), counted=COUNTED)
     a = found.arrays
     of = {
-        easy.exit_agreement: lambda agreed: over(agreed),
-        easy.exit_excess: lambda agreed: over(agreed) - over(a["bigram"]),
-        easy.head_gain: lambda agreed: over(agreed) - over(a["naive"][0]),
+        easy.exit_agreement: lambda h: over(a["agreed"][h]),
+        easy.exit_excess: lambda h: over(a["agreed"][h]) - over(a["bigram"][h]),
+        easy.head_gain: lambda h: over(a["agreed"][h]) - over(a["naive"][0]),
     }
     for figure_of, expected in of.items():
         figure, remarks = figure_of(lab(found), rung)
-        assert figure.value == pytest.approx(expected(a["agreed"][0]))
+        assert figure.value == pytest.approx(expected(0))
         assert (figure.half is None) is (rung != "strict")
         if rung == "strict":
-            assert figure.half == pytest.approx(expected(a["agreed"][1]))
+            assert figure.half == pytest.approx(expected(1))
         assert "the interval takes the head as given" in remarks["note"]
         without = np.array([bool(w) for w in range(W)])
         part = {name: array[without] for name, array in (("counted", COUNTED), ("agreed", a["agreed"][0]))}
@@ -142,20 +142,22 @@ def test_figures_are_means_over_counted_positions(rung):
 @pytest.mark.parametrize(("share", "best"), [(None, "bigram"), (0.1, "bigram"), (0.9, "lowest")])
 def test_excess_is_over_the_better_control(share, best):
     """A head on the embeddings counts where it is trained, and takes the table's place where it does better."""
-    lowest = None if share is None else heads([-1], [share], seed=30)
+    lowest = None if share is None else heads([-1, -1], [share, share - 0.05], seed=30)
     found = exits()
     figure, remarks = easy.exit_excess(lab(found, lowest=lowest), "paper")
-    control = found.arrays["bigram"] if best == "bigram" else lowest["agreed"][0]
-    assert figure.value == pytest.approx((found.arrays["agreed"][0] - control).mean())
+    control = found.arrays["bigram"] if best == "bigram" else lowest["agreed"]
+    assert figure.value == pytest.approx((found.arrays["agreed"][0] - control[0]).mean())
+    assert figure.half == pytest.approx((found.arrays["agreed"][1] - control[1]).mean())
     assert ("was not trained (--long)" in remarks["note"]) is (share is None)
     assert remarks["evidence"] == ({} if share is None else {"lowest": pytest.approx(lowest["agreed"][0].mean())})
 
 
 def test_supervision_is_paired_and_long():
     """Agreement after the text minus after the model's distribution; without the latter there is no figure."""
-    found, distilled = exits(), heads([5], [0.4], seed=31, rate=np.array([1e-3]))
+    found, distilled = exits(), heads([5, 5], [0.4, 0.3], seed=31, rate=np.array([1e-3, 1e-3]))
     figure, remarks = easy.supervision(lab(found, distilled=distilled), "paper")
     assert figure.value == pytest.approx((found.arrays["agreed"][0] - distilled["agreed"][0]).mean())
+    assert figure.half == pytest.approx((found.arrays["agreed"][1] - distilled["agreed"][1]).mean())
     assert remarks["evidence"]["distilled"] == pytest.approx(distilled["agreed"][0].mean())
     assert "distilled: the learning rate 0.001 is the largest that is tried" in remarks["caveats"]
     with pytest.raises(LongWorkError):
@@ -246,11 +248,11 @@ def test_tokens_are_listed_by_the_mean_rank_of_their_kl():
 
 def test_routing_goes_through_all_heads_in_order_of_depth():
     """Mid first, then the later ones; cost, random routing and what is saved, by a loop over tokens."""
-    found, later = exits(), heads(EXITS[1:], [0.4, 0.5], seed=60)
+    found, later = exits(), heads(EXITS[1:] * 2, [0.4, 0.5, 0.4, 0.5], seed=60)
     figure, remarks = routing.routing_cost(lab(found, later=later), "strict")
     a = found.arrays
-    confidence = np.concatenate([a["confidence"][:1], later["confidence"]])
-    nll = np.concatenate([a["nll"][:1], later["nll"], a["full_nll"][None]])
+    confidence = np.concatenate([a["confidence"][:1], later["confidence"][:2]])
+    nll = np.concatenate([a["nll"][:1], later["nll"][:2], a["full_nll"][None]])
     rows = remarks["evidence"]["rows"]
     assert [row["threshold"] for row in rows] == [0.95, 0.8, 0.7, 0.5]
     for row in rows:
@@ -264,6 +266,9 @@ def test_routing_goes_through_all_heads_in_order_of_depth():
         full = 1200 + 800
         assert row["saved_with_heads"] == pytest.approx(1 - shares @ np.array([600 + 800, 900 + 1600, 1000 + 2400, 1200 + 3200]) / full)
     assert figure.value == pytest.approx(rows[0]["perplexity"] / np.exp(a["full_nll"].mean()) - 1)
+    sure = np.concatenate([a["confidence"][1:], later["confidence"][2:], np.ones((1, W, P))]) >= 0.95
+    chosen = np.take_along_axis(np.concatenate([a["nll"][1:], later["nll"][2:], a["full_nll"][None]]), sure.argmax(0)[None], 0)
+    assert figure.half == pytest.approx(np.exp(chosen.mean() - a["full_nll"].mean()) - 1)
     bins = remarks["evidence"]["calibration"]["8"]["bins"]
     first = confidence[1] < 0.1
     assert bins[0] == {
@@ -278,7 +283,7 @@ def test_routing_goes_through_all_heads_in_order_of_depth():
 
 def test_routing_that_saves_nothing_has_no_figure():
     """Under one in a hundred of the blocks' operations: which says how much."""
-    found, later = exits(confidence=np.full((2, W, P), 0.5)), heads(EXITS[1:], [0.4, 0.5], confidence=np.full((2, W, P), 0.5))
+    found, later = exits(confidence=np.full((2, W, P), 0.5)), heads(EXITS[1:] * 2, [0.4] * 4, confidence=np.full((4, W, P), 0.5))
     figure, remarks = routing.routing_cost(lab(found, later=later), "paper")
     assert np.isnan(figure.value)
     assert remarks["absent"] == "no figure: threshold 0.95 saves 0.0% of the blocks' operations, less than 1%"
@@ -303,3 +308,70 @@ def test_quick_runs_expect_quarter_steps():
     assert easy.exit_agreement(lab(exits(steps=steps), protocol=other), "paper")[1]["doubts"] == (
         "heads are trained for 200 steps, the protocol's are 125",
     )
+
+
+def test_operations_that_cannot_be_counted_take_blocks_as_equal():
+    """A model of which it is not known how many parameters a token uses is routed all the same, and that is said."""
+    active = np.full(B, 100.0)
+    active[3] = np.nan
+    later = heads(EXITS[1:] * 2, [0.4] * 4, seed=60)
+    known = routing.routing_cost(lab(exits(), later=later), "paper")
+    figure, remarks = routing.routing_cost(lab(exits(active=active), later=later), "paper")
+    assert figure.value == known[0].value
+    assert [row["saved"] for row in remarks["evidence"]["rows"]] == pytest.approx([row["saved"] for row in known[1]["evidence"]["rows"]])
+    assert all(np.isnan(row["saved_with_heads"]) for row in remarks["evidence"]["rows"])
+    assert "how many parameters a token uses is not known: blocks are counted as equal, heads not at all" in remarks["caveats"]
+    assert "nan" not in remarks["note"]
+
+
+def test_other_steps_are_a_doubt_of_every_figure_of_heads():
+    """Agreement, excess, gain, supervision, routing, and both criteria together: none is judged for another recipe."""
+    other = replace(Protocol(), easy=EasyProtocol().trained_for(50))
+    subject = lab(
+        exits(steps=np.linspace(0, 50, len(STEPS))),
+        distilled=heads([5, 5], [0.4] * 2),
+        later=heads(EXITS[1:] * 2, [0.4] * 4),
+        protocol=other,
+    )
+    told = "heads are trained for 50 steps, the protocol's are 500"
+    for figure_of in (easy.exit_agreement, easy.exit_excess, easy.head_gain, easy.supervision):
+        assert told in figure_of(subject, "paper")[1]["doubts"]
+    assert told in routing.routing_cost(subject, "paper")[1]["doubts"]
+    assert told in easy_sets.easy_sets_agree(subject, "paper")[1]["doubts"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"train": np.full((2, len(STEPS)), 4.9)}, "the head knows its text by heart: NLL 4.90 nats there, 6.00 on other text"),
+        ({"held_agreed": np.tile([0.1, *[0.3] * 8, 0.28, 0.27], (2, 1))}, "the head agreed more before the end: 0.300, then 0.270"),
+    ],
+)
+def test_heads_that_learned_too_much_carry_a_caveat(changes, told):
+    """Text known by heart, and agreement that fell; what is said of a later head says which."""
+    assert easy.exit_agreement(lab(exits(**changes)), "strict")[1]["caveats"] == (told,)
+    later = heads(EXITS[1:] * 2, [0.4] * 4, **{name: np.concatenate([array, array]) for name, array in changes.items()})
+    caveats = routing.routing_cost(lab(later=later), "strict")[1]["caveats"]
+    assert caveats == (f"at block 8: {told}", f"at block 9: {told}")
+
+
+def test_tokens_that_cannot_be_written_do_not_cost_the_figure():
+    """What keeps the table from being written is a caveat."""
+    subject = lab()
+
+    def full(rung):
+        raise MeasurementError("disk full")
+
+    subject.keep_tokens = full
+    figure, remarks = easy.exit_agreement(subject, "paper")
+    assert np.isfinite(figure.value)
+    assert "--tokens: disk full" in remarks["caveats"]
+
+
+def test_the_surest_tokens_alone_are_told():
+    """Where only tokens of which the model is surest are both, a caveat says that they may carry the ratio."""
+    found = exits()
+    surest = found.arrays["full_confidence"] >= np.quantile(found.arrays["full_confidence"], 0.9)
+    agreed = np.where(surest, late().easy, found.arrays["agreed"][0])
+    remarks = easy_sets.easy_sets_agree(lab(exits(agreed=np.stack([agreed, agreed]))), "paper")[1]
+    assert any("without the tenth of tokens of which the model is surest it is" in caveat for caveat in remarks["caveats"])

@@ -19,7 +19,7 @@ from tests import small_llama
 from tests.head_oracle import Oracle, one_hot, schedule
 from tests.small_llama import BLOCKS, GROUPS, MID, TOKENS, WORDS
 
-EASY = EasyProtocol(steps=60, warmup=6, trial_steps=12, look_stride=3)
+EASY = EasyProtocol(steps=60, warmup=6, trial_steps=12, trial_warmup=2, look_stride=3)
 PROTOCOL = replace(small_llama.PROTOCOL, easy=EASY)
 EXITS, LATE = [3, 5, 6], [5, 6, 7]
 RUNGS = {"paper": "paper", "typical": "paper", "strict": "strict"}
@@ -95,18 +95,28 @@ def test_what_the_model_and_naive_heads_say_is_read_off_the_whole_model(small, r
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_the_bigram_table_is_counted(small, rung):
-    """The most frequent top-1 token after each token of the calibration text, and overall for a token that is not there."""
+    """The most frequent top-1 token after each token of the calibration text, or of half of it; overall for a token that is not there."""
     lab, wholes = small
     whole, split = wholes[RUNGS[rung]], split_of(rung)
     said, ids = logits(whole, CALIBRATION).argmax(-1), whole.ids[CALIBRATION][:, :-1]
     marks = counted(whole, "strict" if rung == "strict" else "paper", CALIBRATION)
-    after, overall = defaultdict(Counter), Counter(said[marks])
-    for token, answer in zip(ids[marks], said[marks], strict=True):
-        after[token][answer] += 1
-    best = {token: min(c, key=lambda t, c=c: (-c[t], t)) for token, c in after.items()}
-    common = min(overall, key=lambda t: (-overall[t], t))
-    answers = np.array([[best.get(token, common) for token in row[:-1]] for row in whole.ids[split]])
-    np.testing.assert_array_equal(lab.exit(rung).arrays["bigram"], answers == logits(whole, split).argmax(-1))
+    every = [slice(None)] + [halved(whole)] * (rung == "strict")
+    found = lab.exit(rung).arrays["bigram"]
+    assert len(found) == len(every)
+    for place, windows in enumerate(every):
+        after, chosen = defaultdict(Counter), marks[windows]
+        overall = Counter(said[windows][chosen])
+        for token, answer in zip(ids[windows][chosen], said[windows][chosen], strict=True):
+            after[token][answer] += 1
+        best = {token: min(c, key=lambda t, c=c: (-c[t], t)) for token, c in after.items()}
+        common = min(overall, key=lambda t, c=overall: (-c[t], t))
+        answers = np.array([[best.get(token, common) for token in row[:-1]] for row in whole.ids[split]])
+        np.testing.assert_array_equal(found[place], answers == logits(whole, split).argmax(-1))
+
+
+def halved(whole):
+    """Every second group of the calibration windows."""
+    return [w for w, group in enumerate(contiguous_groups(len(whole.ids[CALIBRATION]), GROUPS)) if group % 2 == 0]
 
 
 def same(found, place, oracle, whole, at, split):
@@ -128,9 +138,7 @@ def test_the_head_at_mid_is_the_one_trained_by_hand(small, rung):
     same(found, 0, trained(whole, rung, MID, rate), whole, MID, split)
     assert len(found.arrays["agreed"]) == 1 + (rung == "strict")
     if rung == "strict":
-        count = len(whole.ids[CALIBRATION])
-        half = [w for w, group in enumerate(contiguous_groups(count, GROUPS)) if group % 2 == 0]
-        same(found, 1, trained(whole, rung, MID, rate, half), whole, MID, split)
+        same(found, 1, trained(whole, rung, MID, rate, halved(whole)), whole, MID, split)
         assert found.arrays["rate"][1] == rate
         assert np.isnan(found.arrays["trials"][1]).all()
     assert found.number("fitted") == counted(whole, "strict" if rung == "strict" else "paper", CALIBRATION).sum()
@@ -143,7 +151,7 @@ def test_rates_are_tried_on_all_windows_but_the_last(small, rung):
     whole, a = wholes[RUNGS[rung]], lab.exit(rung).arrays
     count, tried = len(whole.ids[CALIBRATION]), []
     marks = counted(whole, "strict" if rung == "strict" else "paper", CALIBRATION)
-    small_run = replace(EASY, steps=12, warmup=round(6 * 12 / 60))
+    small_run = replace(EASY, steps=12, warmup=2)
     for rate in EASY.rates:
         oracle = trained(whole, rung, MID, rate, list(range(count - 4)), easy=small_run)
         held = slice(count - 4, count)
@@ -159,14 +167,28 @@ def test_other_heads_read_where_they_say(small, rung):
     lab, wholes = small
     whole, split = wholes[RUNGS[rung]], split_of(rung)
     later, lowest, distilled = lab.later_exits(rung), lab.lowest_exit(rung), lab.distilled_exit(rung)
-    assert [list(found.arrays["at"]) for found in (later, lowest, distilled)] == [EXITS[1:], [-1], [MID]]
-    for i, at in enumerate(EXITS[1:]):
-        same(later, i, trained(whole, rung, at, float(later.arrays["rate"][i])), whole, at, split)
-    same(lowest, 0, trained(whole, rung, -1, float(lowest.arrays["rate"][0])), whole, -1, split)
+    every = [None, halved(whole)] if rung == "strict" else [None]
+    assert [list(found.arrays["at"]) for found in (later, lowest, distilled)] == [each * len(every) for each in (EXITS[1:], [-1], [MID])]
+    assert [found.wholes for found in (later, lowest, distilled)] == [2, 1, 1]
     target = np.exp(log_softmax(logits(whole, CALIBRATION), -1))
-    same(distilled, 0, trained(whole, rung, MID, float(distilled.arrays["rate"][0]), target=target), whole, MID, split)
+    for part, windows in enumerate(every):
+        for i, at in enumerate(EXITS[1:]):
+            same(later, 2 * part + i, trained(whole, rung, at, float(later.arrays["rate"][i]), windows), whole, at, split)
+        same(lowest, part, trained(whole, rung, -1, float(lowest.arrays["rate"][0]), windows), whole, -1, split)
+        hand = trained(whole, rung, MID, float(distilled.arrays["rate"][0]), windows, target)
+        same(distilled, part, hand, whole, MID, split)
     for found in (later, lowest, distilled):
         np.testing.assert_array_equal(found.arrays["counted"], lab.exit(rung).arrays["counted"])
+
+
+def test_tokens_that_no_step_comes_to_are_not_fitted_to(small):
+    """Of fewer steps than windows, the tokens of the windows that they take."""
+    lab, wholes = small
+    protocol = replace(PROTOCOL, easy=replace(EASY, steps=10, looks=1))
+    work = replace(work_of(lab, m.EXIT[1], Book()), protocol=protocol)
+    whole = wholes["strict"]
+    seen = np.random.default_rng([0, 0]).permutation(len(whole.ids[CALIBRATION]))[:10]
+    assert m.EXIT[1].measure(work)["strict/fitted"] == counted(whole, "strict", CALIBRATION)[seen].sum()
 
 
 def test_the_curve_begins_at_the_untrained_head_and_ends_at_the_trained_one(small):
@@ -238,7 +260,7 @@ def work_of(lab, measurement, book):
 
 
 @pytest.mark.parametrize("measurement", [m.EXIT[1], m.LATER_EXITS[0]])
-@pytest.mark.parametrize("at", [1, 20, 36, 60, 96, 97, 120, 131])
+@pytest.mark.parametrize("at", [10, 20, 30, 60, 90, 96, 106, 126])
 def test_an_interrupted_course_ends_where_it_would_have(small, measurement, at):
     """Killed after any step, of a trial, of the first head or of the second: the figures are bit for bit the same."""
     lab, _ = small

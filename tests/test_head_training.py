@@ -21,7 +21,7 @@ from tests.head_oracle import Oracle, one_hot, schedule
 from tests.test_anatomy import build
 
 WORDS, D, TOKENS, WINDOWS = 40, 12, 9, 7
-EASY = EasyProtocol(steps=20, warmup=4, trial_steps=10, trial_windows=2, rates=(1e-3, 1e-2))
+EASY = EasyProtocol(steps=20, warmup=4, trial_steps=10, trial_warmup=2, trial_windows=2, rates=(1e-3, 1e-2))
 CPU = torch.device("cpu")
 
 
@@ -221,6 +221,21 @@ def test_a_window_without_counted_positions_is_no_step_astray(anatomy):
     losses = finish(HeadTraining(anatomy, replace(each, marked=marks), EASY, seed=0, rate=1e-3))
     assert 0.0 in losses
     assert np.isfinite(losses).all()
+
+
+def test_a_head_of_a_model_that_is_spread_has_no_hooks_of_its(anatomy):
+    """What sends a model's own norm its input would send the head's elsewhere."""
+    from accelerate.hooks import ModelHook, add_hook_to_module
+
+    class Elsewhere(ModelHook):
+        def pre_forward(self, module, *args, **kwargs):
+            raise RuntimeError("sent to another device")
+
+    other = copy.copy(anatomy)
+    other.norm = copy.deepcopy(anatomy.norm)
+    add_hook_to_module(other.norm, Elsewhere())
+    hidden = torch.randn(1, 2, D)
+    torch.testing.assert_close(ExitHead(other, CPU)(hidden), ExitHead(anatomy, CPU)(hidden))
 
 
 def test_heads_that_are_no_linear_are_refused(anatomy):
