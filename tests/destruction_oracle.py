@@ -21,15 +21,17 @@ CONFIGS: dict[str, Any] = {
     "gpt2": transformers.GPT2Config(vocab_size=WORDS, n_embd=D, n_layer=BLOCKS, n_head=3, n_positions=64),
     "mixtral": transformers.MixtralConfig(**_SIZES, num_key_value_heads=3, intermediate_size=16, num_local_experts=3),
     "opt": transformers.OPTConfig(**_SIZES, ffn_dim=20, word_embed_proj_dim=D),
+    "gemma2": transformers.Gemma2Config(**_SIZES, num_key_value_heads=3, head_dim=4, intermediate_size=20),
 }
 LAYERS: dict[str, dict[str, list[str]]] = {
     "llama": _GATED,
     "gpt2": {"attention": ["attn.c_attn", "attn.c_proj"], "mlp": ["mlp.c_fc", "mlp.c_proj"]},
     "mixtral": {"attention": _GATED["attention"], "mlp": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]},
     "opt": {"attention": [f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")], "mlp": ["fc1", "fc2"]},
+    "gemma2": _GATED,
 }
-WRITES = {"llama": "mlp", "gpt2": "mlp", "mixtral": "mlp", "opt": "fc2"}
-"""The module whose output is the MLP's."""
+WRITES = {"llama": "mlp", "gpt2": "mlp", "mixtral": "mlp", "opt": "fc2", "gemma2": "post_feedforward_layernorm"}
+"""The module whose output is what the MLP adds to the stream."""
 
 
 def made(family: str) -> Any:
