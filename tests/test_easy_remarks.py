@@ -195,11 +195,11 @@ def test_the_odds_ratio_is_that_of_statsmodels(seed):
     found, blocks = exits(counted=counted), late(counted, seed)
     figure, remarks = easy_sets.easy_sets_agree(lab(found, blocks=blocks), "strict")
 
-    def expected(rows, last=10):
+    def expected(rows, last=10, head=0):
         marks = counted[rows] > 0
         kl = blocks.arrays["kl"][:, rows][:, marks]
         low = (kl < np.median(kl, 1, keepdims=True)).all(0)
-        agreed, confidence = found.arrays["agreed"][0][rows][marks] > 0, found.arrays["full_confidence"][rows][marks]
+        agreed, confidence = found.arrays["agreed"][head][rows][marks] > 0, found.arrays["full_confidence"][rows][marks]
         tenth = np.argsort(np.argsort(confidence)) * 10 // len(confidence)
         tables = [[[np.sum(x & y & (tenth == k)) for y in (low, ~low)] for x in (agreed, ~agreed)] for k in range(last)]
         return StratifiedTable([np.array(table, float) for table in tables]).oddsratio_pooled
@@ -207,6 +207,7 @@ def test_the_odds_ratio_is_that_of_statsmodels(seed):
     windows = np.arange(W)
     assert figure.value == pytest.approx(expected(windows >= 0))
     np.testing.assert_allclose(figure.score, [expected(windows != w) for w in windows])
+    assert figure.half == pytest.approx(expected(windows >= 0, head=1))
     assert figure.origin == 0.0
     assert remarks["evidence"]["unsure"] == pytest.approx(expected(windows >= 0, last=9))
     strata = remarks["evidence"]["strata"]

@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 
 from harness import measurement as m
 from harness.easy_protocol import EasyProtocol
+from harness.head_course import Course, Plan, checked
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import INTERVENTION
 from harness.streams import keep
@@ -179,6 +180,16 @@ def test_other_heads_read_where_they_say(small, rung):
         same(distilled, part, hand, whole, MID, split)
     for found in (later, lowest, distilled):
         np.testing.assert_array_equal(found.arrays["counted"], lab.exit(rung).arrays["counted"])
+
+
+def test_a_check_on_half_the_windows_takes_the_rate_of_its_own_head(small):
+    """And not of another exit's."""
+    lab, wholes = small
+    plans = checked([Plan(MID), Plan(BLOCKS - 1)], strict=True)
+    course = Course(work_of(lab, m.EXIT[1], Book()), work_of(lab, m.EXIT[1], Book()).streams(), plans)
+    course._found = [{"rate": np.array(1e-4)}, {"rate": np.array(1e-3)}]
+    assert [course.training(plan).rate for plan in plans] == [None, None, 1e-4, 1e-3]
+    assert course.half == halved(wholes["strict"])
 
 
 def test_tokens_that_no_step_comes_to_are_not_fitted_to(small):
