@@ -13,6 +13,11 @@ _OF_HEADS = {
     "typical": "counting typical tokens alone",
     "strict": "heads trained on typical tokens of larger samples, and a check on half of them",
 }
+_OF_LORA = {**_OF_HEADS, "strict": "training on typical tokens of larger samples"}
+_OF_BOTH = {
+    "typical": "counting typical tokens alone, and changing no others",
+    "strict": "heads trained on typical tokens of larger samples, windows from all over the text, and a check on half of it",
+}
 _OF_BLOCKS = {"typical": "counting typical tokens alone, and changing no others", "strict": "windows from all over the text"}
 
 
@@ -76,6 +81,7 @@ EASY = Claim(
             measurement.EXIT,
             measurement.LATE_BLOCKS,
             fewest_blocks=FEWEST_BLOCKS,
+            controls=_OF_BOTH,
         ),
         _predicate(
             "routing_cost",
@@ -114,6 +120,7 @@ EASY = Claim(
             measurement.EXIT,
             measurement.LORA,
             inside=_DIFFERENCE,
+            controls=_OF_LORA,
         ),
     ),
 )

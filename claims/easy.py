@@ -28,7 +28,7 @@ def exit_agreement(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         file = lab.keep_tokens(rung)
         note += f"; tokens in {file}" if file else ""
     except MeasurementError as error:  # The figure stands without them.
-        caveats.append(f"--tokens: {error}")
+        caveats.append(str(error))
     figure = agreement(a["agreed"][0], a["counted"], _half(a))
     return figure, _said(doubts, caveats, note, _evidence(lab, found))
 
@@ -43,7 +43,7 @@ def exit_excess(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         controls["a head on the embeddings"] = lowest.arrays["agreed"]
     reached = {name: share(marks[0], a["counted"]) for name, marks in controls.items()}
     best = max(reached, key=lambda name: reached[name])
-    doubts, caveats = of_heads(lab, rung, found)
+    doubts, caveats = of_heads(lab, rung, found, *([lowest] if lowest else []))
     told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
     note = f"{share(a['agreed'][0], a['counted']):.3f} at mid; {told}"
     note += "" if lowest is not None else "; a head on the embeddings was not trained (--long)"
@@ -66,7 +66,7 @@ def supervision(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     found, other = lab.exit(rung), lab.distilled_exit(rung)
     a, b = found.arrays, other.arrays
     doubts, caveats = of_heads(lab, rung, found)
-    caveats += [f"distilled: {caveat}" for caveat in _of_training(lab.protocol.easy, other, 0) if "by heart" not in caveat]
+    caveats += [f"distilled: {caveat}" for caveat in _of_training(lab.protocol.easy, other, 0, of_text=False)]
     nll = {name: share(x["nll"][0], a["counted"]) for name, x in (("text", a), ("model", b))}
     note = (
         f"trained to the text {share(a['agreed'][0], a['counted']):.3f}, to the model's distribution "
@@ -82,7 +82,7 @@ def lora_gain(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     a, b = found.arrays, adapted.arrays
     counted = a["counted"]
     doubts, caveats = of_heads(lab, rung, found)
-    caveats += [f"with the LoRA: {caveat}" for caveat in _of_training(lab.protocol.easy, adapted, 0)]
+    caveats += [f"with the LoRA: {caveat}" for caveat in _of_training(lab.protocol.easy, adapted, 0, of_text=False)]
     own, kept = share(b["own_agreed"], counted), share(b["final_agreed"], counted)
     left = f", none on {adapted.number('unadapted'):,.0f} other weight matrices" if adapted.number("unadapted") else ""
     reached = share(b["agreed"][0], counted)
@@ -123,8 +123,11 @@ def of_heads(lab: Laboratory, rung: str, *every: Heads) -> tuple[list[str], list
     return doubts, caveats
 
 
-def _of_training(easy: EasyProtocol, heads: Heads, place: int) -> list[str]:
-    """Say whether a head was still improving or already worse, knew its text by heart, and might have done better at another rate."""
+def _of_training(easy: EasyProtocol, heads: Heads, place: int, of_text: bool = True) -> list[str]:
+    """Say whether a head was still improving or already worse, knew its text by heart, and might have done better at another rate.
+
+    ``of_text``: its loss is the NLL of the text alone, so that it can be compared with that of other text.
+    """
     a, caveats = {name: heads.arrays[name][place] for name in ("held_agreed", "held_nll", "train", "rate")}, list[str]()
     halfway = int(np.searchsorted(heads.arrays["steps"], easy.steps / 2))
     before, after, most = (float(value) for value in (a["held_agreed"][halfway], a["held_agreed"][-1], a["held_agreed"].max()))
@@ -132,7 +135,7 @@ def _of_training(easy: EasyProtocol, heads: Heads, place: int) -> list[str]:
         caveats.append(f"the head was still improving: agreement rose from {before:.3f} to {after:.3f} over the second half of its steps")
     if most - after > easy.still_improving:
         caveats.append(f"the head agreed more before the end: {most:.3f}, then {after:.3f}")
-    if a["held_nll"][-1] - a["train"][-1] > easy.by_heart:
+    if of_text and a["held_nll"][-1] - a["train"][-1] > easy.by_heart:
         caveats.append(f"the head knows its text by heart: NLL {a['train'][-1]:.2f} nats there, {a['held_nll'][-1]:.2f} on other text")
     if a["rate"] in (min(easy.rates), max(easy.rates)):
         which = "largest" if a["rate"] == max(easy.rates) else "smallest"

@@ -51,7 +51,8 @@ def easy_sets_agree(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     both = share(agreed * easy, counted)
     note = (
         f"{share(agreed, counted):.1%} of tokens agree at mid, {share(easy, counted):.1%} have a low KL, {both:.1%} both; odds ratio "
-        f"without regard to confidence {crude:.3g}, without the tenth of which the model is surest {unsure:.3g}; "
+        f"without regard to confidence {crude:.3g}, without the tenth of which the model is surest "
+        f"{'–' if np.isnan(unsure) else f'{unsure:.3g}'}; "
         "the interval takes the head as given"
     )
     evidence = {

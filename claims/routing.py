@@ -52,7 +52,9 @@ def routing_cost(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
         },
     }
     enough = first[False] >= least
-    absent = f"no figure: threshold {easy.thresholds[0]:g} saves {_percent(first[False])} of the blocks' operations, less than {least:.0%}"
+    absent = (
+        f"no figure: threshold {easy.thresholds[0]:g} saves {_percent(first[False], 2)} of the blocks' operations, less than {least:.0%}"
+    )
     cost = routes[0].cost
     if len(a["agreed"]) > 1:
         halves = _stacked(found, later, half=True)
@@ -63,9 +65,9 @@ def routing_cost(lab: Laboratory, rung: str) -> tuple[Figure, Remarks]:
     )
 
 
-def _percent(part: float) -> str:
+def _percent(part: float, digits: int = 1) -> str:
     """Write a share that may be below zero."""
-    return "–" if np.isnan(part) else f"{part:.1%}".replace("-", "−")
+    return "–" if np.isnan(part) else f"{part:.{digits}%}".replace("-", "−")
 
 
 def _stacked(found: Exit, later: Heads | None, half: bool = False) -> dict[str, Array]:

@@ -24,7 +24,7 @@ from harness.windows import Ids
 
 
 class Adapter(nn.Module):
-    """x ↦ B A x in float32, ``a (rank, in)``, ``b (out, rank)``: α = r, so that its factor is 1.
+    """x ↦ B A x, ``a (rank, in)``, ``b (out, rank)`` float32: α = r, so that its factor is 1.
 
     B is zero, and A drawn from U(−1/√in, 1/√in), Kaiming's uniform law with a = √5, as the authors' code has it; their text says Gaussian.
     """

@@ -19,7 +19,7 @@ EMBEDDINGS = -1
 class Heads(Findings):
     """Trained heads, H of them, at positions 0 … T − 2 of W scored windows, P a window; NLL in nats.
 
-    On ``strict`` the second half of them is the first half trained anew, on half the calibration windows.
+    On ``strict`` the second half of them is the first half trained anew, on half the calibration windows (but for :class:`Adapted`).
 
     - ``at (H)``: the block whose output a head reads, −1 for the embeddings
     - ``agreed (H, W, P)``: 1 where its top-1 token is the full model's; ``right``: where it is the next token of the text;

@@ -82,12 +82,15 @@ class LoraTraining(Training[Adaptation]):
     """Trains head and LoRA together, as a head is trained alone."""
 
     def step(self) -> float | None:
-        """Take one step, as :meth:`harness.training.Training.step`; MeasurementError too where the blocks cannot be differentiated."""
+        """Take one step, as :meth:`harness.training.Training.step`; MeasurementError too where the blocks cannot be differentiated.
+
+        That shows in the first step of all; what fails later is a fault of the machine, and what is kept of the training stays.
+        """
         try:
             return super().step()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:  # Of autograd, or of kernels that have no way back.
+            if self.done or isinstance(error, torch.OutOfMemoryError):
+                raise
             raise MeasurementError(f"the blocks cannot be trained through ({type(error).__name__}: {printable(error)})") from error
 
 

@@ -237,22 +237,23 @@ class Measuring:
         conditions = self.conditions(needed)
         if measurement.of_weights:
             del conditions["text"]
-        easy = conditions["protocol"].pop("easy")
         if measurement.easy:
+            easy = self.protocol.as_dict()["easy"]
             conditions["protocol"]["easy"] = {name: easy[name] for name in measurement.easy}
         if measurement in m.EXIT:  # It keeps the text of tokens.
             conditions["tokenizer"] = self._bench.tokenizer(self.model)
         return {**what, **conditions, **maps}
 
     def conditions(self, tokens: Windows) -> dict[str, Any]:
-        """Everything that figures of these windows depend on, but for what is measured."""
-        facts = self.facts
+        """Everything that figures of these windows depend on, but for what is measured, and the sizes of claim 5."""
+        facts, protocol = self.facts, self.protocol.as_dict()
+        del protocol["easy"]
         return {
             "weights": facts.weights,
             "blocks": self.model.blocks,
             "text": self.splits.fingerprint,
             "tokens": {split: [list(i.shape), hashlib.sha256(i.tobytes()).hexdigest()] for split, i in tokens.items()},
-            "protocol": self.protocol.as_dict(),
+            "protocol": protocol,
             "dtype": facts.dtype,
             "attention": facts.attention,
             "device": facts.device_kind,

@@ -116,10 +116,12 @@ class Training(Generic[Pupil]):
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.done += 1
+        found = float(loss.detach())
+        del loss, group  # They hold the pupil, which a new one may follow.
         if phase not in self._trials:
-            if not bool(torch.isfinite(loss)):
+            if not math.isfinite(found):
                 raise MeasurementError(f"{self._what} diverged at step {at + 1} of {phase.steps} (learning rate {phase.rate:g})")
-            return float(loss.detach())
+            return found
         if at + 1 == phase.steps:
             self._end_trial()
         return None

@@ -53,7 +53,9 @@ def judge(
     change, most = figure.change_on_half() if cell.rung == "strict" else None, lab.protocol.half_sample_change
     if change is not None and not change <= most:
         scale = "" if figure.origin is None else " on the log scale"
-        doubts = (*doubts, f"fitted on half the calibration windows it is {float(figure.half or 0):.3f}, a change above {most}{scale}")
+        half = float(figure.half or 0)
+        told = f"fitted on half the calibration windows it is {half:.3f}, a change above {most}{scale}"
+        doubts = (*doubts, "fitted on half the calibration windows there is no figure" if math.isnan(half) else told)
     bound = predicate.judged(cell.rung, cell.block, n_blocks) if RUNGS[cell.rung].judged and not quick else None
     level = claim.level(predicate, cell.rung, cell.block, n_blocks)
     interval = figure.interval(everywhere.level(level) if everywhere else level, predicate.inside)

@@ -70,8 +70,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--head-steps": {
         "type": int,
         "metavar": "N",
-        "help": "steps that exit heads are trained for (claim 5), for training longer than the protocol's; recorded, and a caveat "
-        f"(default: {EasyProtocol().steps})",
+        "help": "steps that exit heads are trained for (claim 5) in the place of the protocol's; recorded, and their figures are then not "
+        f"judged (default: {EasyProtocol().steps})",
     },
     "--store": {"metavar": "DIR", "help": "where measurements are kept (default: CLAIMS_STORE, else the platform's cache folder)"},
     "--no-store": {"action": "store_true", "help": "keep nothing and look nothing up"},

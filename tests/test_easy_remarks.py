@@ -152,6 +152,14 @@ def test_excess_is_over_the_better_control(share, best):
     assert remarks["evidence"] == ({} if share is None else {"lowest": pytest.approx(lowest["agreed"][0].mean())})
 
 
+def test_the_training_of_a_control_is_looked_at_too():
+    """A head on the embeddings that was still improving is a caveat of what is asserted over it."""
+    rising = np.tile(np.linspace(0, 0.5, len(STEPS)), (2, 1))
+    lowest = heads([-1, -1], [0.9, 0.9], seed=30, held_agreed=rising)
+    caveats = easy.exit_excess(lab(exits(), lowest=lowest), "strict")[1]["caveats"]
+    assert [caveat.startswith("on the embeddings: the head was still improving") for caveat in caveats] == [True]
+
+
 def test_supervision_is_paired_and_long():
     """Agreement after the text minus after the model's distribution; without the latter there is no figure."""
     found, distilled = exits(), heads([5, 5], [0.4, 0.3], seed=31, rate=np.array([1e-3, 1e-3]))
@@ -287,7 +295,7 @@ def test_routing_that_saves_nothing_has_no_figure():
     found, later = exits(confidence=np.full((2, W, P), 0.5)), heads(EXITS[1:] * 2, [0.4] * 4, confidence=np.full((4, W, P), 0.5))
     figure, remarks = routing.routing_cost(lab(found, later=later), "paper")
     assert np.isnan(figure.value)
-    assert remarks["absent"] == "no figure: threshold 0.95 saves 0.0% of the blocks' operations, less than 1%"
+    assert remarks["absent"] == "no figure: threshold 0.95 saves 0.00% of the blocks' operations, less than 1%"
     assert remarks["evidence"]["rows"][3]["shares"] == [1.0, 0.0, 0.0, 0.0]
 
 
@@ -361,7 +369,7 @@ def test_tokens_that_cannot_be_written_do_not_cost_the_figure():
     subject = lab()
 
     def full(rung):
-        raise MeasurementError("disk full")
+        raise MeasurementError("--tokens: disk full")
 
     subject.keep_tokens = full
     figure, remarks = easy.exit_agreement(subject, "paper")

@@ -15,7 +15,7 @@ def timings(result):
     return next(parts for pair, parts in result.report["timings"].items() if pair != "wall_seconds")
 
 
-def test_steps_are_recorded_and_a_caveat(claims):
+def test_steps_are_recorded_and_told(claims):
     """In the protocol of the report, in the curve, and beside the figure; other measurements come from the store."""
     files, options = [*LINEARITY[1:2], *HEADS], ("-m", "paper", "--verdicts=report")
     first = claims(*options, files=files)

@@ -63,7 +63,7 @@ def test_what_the_last_block_decides_no_head_below_says(laboratory, rung):
     agreement, cost = (judged(TESTED[name], laboratory("late"), rung) for name in ("exit_agreement", "routing_cost"))
     assert (agreement.verdict, agreement.value < 4 / planted.WORDS) == ("falsified", True), agreement.message()
     assert (cost.verdict, cost.value) == ("not_applicable", None)
-    assert "threshold 0.95 saves 0.0% of the blocks' operations" in cost.reason
+    assert "threshold 0.95 saves 0.00% of the blocks' operations" in cost.reason
 
 
 @pytest.mark.parametrize("rung", JUDGED)
