@@ -86,7 +86,8 @@ def test_the_file_holds_the_maps_that_the_rung_replaces_blocks_by(laboratory, ru
     about = found.about
     assert (about["rung"], about["n_blocks"], about["width"]) == (rung, stacked.BLOCKS, stacked.D)
     assert (about["model"], about["corpus"], about["text"]) == (lab.model.name, lab.corpus.name, lab.splits.fingerprint)
-    assert (about["weights"], about["protocol"]) == (lab.facts.weights, lab.protocol.as_dict())
+    protocol = {name: part for name, part in lab.protocol.as_dict().items() if name != "easy"}  # Claim 5's sizes: no map depends on them.
+    assert (about["weights"], about["protocol"]) == (lab.facts.weights, protocol)
     assert about["source"]["path"].endswith("/m")
 
 
@@ -142,7 +143,7 @@ def test_what_is_there_is_not_fitted_again_and_anything_else_is_replaced(claims,
         return claims(*cells, *more, model=folder, text=text, files=[ROOT / "claims"])
 
     without = run()
-    assert "saved" not in json.dumps(without.report)
+    assert '"saved"' not in json.dumps(without.report)
     first = run("--save-maps", maps)
     assert first.ret == 0
     first.stdout.fnmatch_lines(["*replacement of five blocks, paper windows: from the store*", "*maps of every block, strict: measured*"])
