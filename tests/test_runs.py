@@ -48,7 +48,7 @@ def test_collecting_loads_neither_torch_nor_weights():
 
 def test_a_second_run_measures_nothing_and_imports_no_torch(shelf, tmp_path):
     """The same rows, from the store, without loading the model; a changed text or option is measured anew."""
-    given = ["--model", shelf / "llama", "--corpus", shelf / "text", "--verdicts=report", "--store", tmp_path / "store"]
+    given = ["--quick", "--model", shelf / "llama", "--corpus", shelf / "text", "--verdicts=report", "--store", tmp_path / "store"]
     reports = []
     for i in range(2):
         done = process(*given, "--report", tmp_path / f"{i}.json")
