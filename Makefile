@@ -19,7 +19,7 @@ claims: $(READY) $(WEIGHTS)
 
 # One worker a core, each with one thread: two processes with two threads each would slow one another down.
 test: $(READY) $(WEIGHTS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n logical $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n logical --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -57,7 +57,9 @@ def test_every_model_is_loaded_once_in_all(three, shelf, tmp_path, distribution)
     """Whatever ``--dist`` says, and although each model is asked for on two corpora: three models, three loads; one whole report."""
     (tmp_path / "counting.py").write_text(COUNTING)
     more = planted.corpus(tmp_path / "more", evaluation=17 * 256)
-    files = LINEARITY if distribution else [ROOT / "claims", "--quick"]  # All of them once, at quarter sizes: each takes a while.
+    files = (
+        LINEARITY if distribution else [ROOT / "claims", "--quick", "-m", "paper"]
+    )  # All claims once, at quarter sizes: they take a while.
     command = [sys.executable, "-m", "pytest", *map(str, files), "-q", "-p", "no:cacheprovider", "-p", "counting", "--verdicts=report"]
     command += ["-n", "2"]
     command += [word for i in range(3) for word in ("--model", str(three / f"m{i}"))]
