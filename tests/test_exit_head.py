@@ -17,6 +17,7 @@ from harness.measurement import INTERVENTION
 from harness.streams import keep
 from harness.work import Work
 from tests import small_llama
+from tests.bookmarks import Book, StoppedError
 from tests.head_oracle import Oracle, one_hot, schedule
 from tests.small_llama import BLOCKS, GROUPS, MID, TOKENS, WORDS
 
@@ -234,29 +235,6 @@ def test_operations_are_counted_from_parameters(small):
     assert a["head"] == model.model.norm.weight.numel() + model.lm_head.weight.numel()
     assert len(a["active"]) == BLOCKS
     assert a["counted"].shape[1] == TOKENS - 1
-
-
-class StoppedError(Exception):
-    """The process is killed."""
-
-
-class Book:
-    """A bookmark in memory; the first time the process is killed at its ``at``-th step."""
-
-    def __init__(self, at=None):
-        self.at, self.kept = at, {}
-
-    def load(self, take_up):
-        """Hand over what was kept."""
-        for done, state in self.kept.items():
-            take_up(done, state)
-        return next(iter(self.kept), 0)
-
-    def save(self, done, state):
-        """Keep the state, once."""
-        if done == self.at and not self.kept:
-            self.kept = {done: {name: array.copy() for name, array in state().items()}}
-            raise StoppedError
 
 
 def work_of(lab, measurement, book):
