@@ -93,7 +93,7 @@ class PlantedBlock(nn.Module):
 
 
 class PlantedBase(PreTrainedModel):
-    """What planted models have in common: ``embed``, ``lm_head``, and weights that stay as they were planted."""
+    """What planted models have in common: ``embed``, ``layers``, ``norm``, ``lm_head``, and weights that stay as they were planted."""
 
     def _init_weights(self, module: nn.Module) -> None:
         """Keep what the constructor planted."""
@@ -105,6 +105,13 @@ class PlantedBase(PreTrainedModel):
     def get_output_embeddings(self) -> nn.Module:
         """Return the head."""
         return self.lm_head
+
+    def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
+        """Return next-token logits."""
+        hidden = self.embed(input_ids)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return CausalLMOutput(logits=self.lm_head(self.norm(hidden)))
 
 
 class PlantedModel(PlantedBase):

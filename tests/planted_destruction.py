@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
-from transformers.modeling_outputs import CausalLMOutput
 
 from tests import planted
 from tests.planted_variance import SoftNorm
@@ -91,13 +90,6 @@ class WeighedModel(planted.PlantedBase):
             self.lm_head.weight.zero_()
             self.lm_head.weight[:, :READ] = 4 * torch.randn(config.vocab_size, READ, generator=generator)
         self.post_init()
-
-    def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
-        """Return next-token logits."""
-        hidden = self.embed(input_ids)
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return CausalLMOutput(logits=self.lm_head(self.norm(hidden)))
 
 
 AutoConfig.register("planted_destruction", WeighedConfig)

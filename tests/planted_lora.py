@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
-from transformers.modeling_outputs import CausalLMOutput
 
 from tests import planted
 
@@ -79,13 +78,6 @@ class LookModel(planted.PlantedBase):
             self.lm_head.weight.zero_()
             self.lm_head.weight[:WORDS, WORDS : 2 * WORDS] = 2 * torch.eye(WORDS)
         self.post_init()
-
-    def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
-        """Return next-token logits."""
-        hidden = self.embed(input_ids)
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return CausalLMOutput(logits=self.lm_head(self.norm(hidden)))
 
 
 AutoConfig.register("planted_look", LookConfig)

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
-from transformers.modeling_outputs import CausalLMOutput
 
 from tests import planted
 from tests.planted_easy import ANSWER, BEFORE, BITS, CODE, CONSTANT, FAINT, WORDS, Attention, D, answers, codes, numbers
@@ -104,13 +103,6 @@ class SetsModel(planted.PlantedBase):
             self.embed.weight.copy_(words)
             self.lm_head.weight.copy_(reading)
         self.post_init()
-
-    def forward(self, input_ids: Tensor, use_cache: bool = False, **_: Any) -> CausalLMOutput:
-        """Return next-token logits."""
-        hidden = self.embed(input_ids)
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return CausalLMOutput(logits=self.lm_head(self.norm(hidden)))
 
 
 AutoConfig.register("planted_sets", SetsConfig)
