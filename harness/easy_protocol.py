@@ -75,6 +75,10 @@ class EasyProtocol:
         """Return the rank of a LoRA in a model of width d: 64, at most d/2, at least 1."""
         return max(1, min(self.lora_rank, width // 2))
 
+    def batch_on(self, cuda: bool) -> int:
+        """Return how many windows a step takes."""
+        return self.gpu_batch if cuda else self.batch
+
     def exits_of(self, blocks: int) -> list[int]:
         """Return the blocks whose outputs heads read: B/2 − 1, 3B/4 − 1, 7B/8 − 1, equal ones merged; none in a model of one block."""
         return sorted({over * blocks // under - 1 for over, under in self.exits} - {-1})

@@ -197,7 +197,7 @@ class _Counter:
         """Train heads: forward and twice back through the head alone, each step on a batch; with the looks at them on the way."""
         easy, d, exits = self._protocol.easy, self._d, len(self._protocol.easy.exits_of(self._model.n_blocks))
         heads = max(exits - 1, 1) if measurement in LATER_EXITS else 1
-        batch, strict = easy.gpu_batch if self._rates.cuda else easy.batch, measurement.layout == STRICT
+        batch, strict = easy.batch_on(self._rates.cuda), measurement.layout == STRICT
         steps = heads * ((1 + strict) * easy.steps + len(easy.rates) * easy.trial_steps)
         scored = heads * (1 + easy.looks / easy.look_stride) * self._protocol.evaluation_windows
         passes = 4 if measurement in DISTILLED_EXIT else 3  # A teacher's logits are had anew in every step.
@@ -212,7 +212,7 @@ class _Counter:
     def adapting(self, counts: dict[str, int]) -> None:
         """Train a LoRA and a head: each step through all blocks and back, two heads forward, back, and one of them for its gradient."""
         easy, d, p = self._protocol.easy, self._d, self._protocol
-        batch = easy.gpu_batch if self._rates.cuda else easy.batch
+        batch = easy.batch_on(self._rates.cuda)
         steps = easy.steps + len(easy.rates) * (easy.trial_steps + easy.trial_windows / batch / 2)
         looks = (1 + easy.looks / easy.look_stride) * p.evaluation_windows
         self.forward(steps * batch * 2 + looks + counts[CALIBRATION] + p.evaluation_windows, 1.0, head=False)

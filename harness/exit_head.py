@@ -8,7 +8,7 @@ from harness.bigram import bigram
 from harness.branches import run_block
 from harness.exits import EMBEDDINGS
 from harness.head_course import Course, Plan, checked
-from harness.linearity import CALIBRATION, EVALUATION
+from harness.linearity import CALIBRATION
 from harness.measurement import INTERVENTION
 from harness.next_token import said
 from harness.pieces import encode, pieces
@@ -48,9 +48,7 @@ def kept(work: Work, blocks: list[int]) -> Streams:
     streams = keep_some(
         work.anatomy, work.ids, [*blocks, work.blocks - 1], p.typical_factor, work.subject.device, lambda done, total: None, marked
     )
-    if not work.strict:
-        for kept in (streams.ids, *streams.at.values(), *streams.marked.values()):
-            kept[INTERVENTION] = kept[EVALUATION]  # type: ignore[index]
+    streams.name_interventions()
     return streams
 
 

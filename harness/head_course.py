@@ -194,4 +194,4 @@ class Course:
         return {name: np.asarray(array, dtype=np.float64, order="C") for name, array in found.items()}
 
     def _batch(self) -> int:
-        return self._easy.gpu_batch if self._work.subject.device.type == "cuda" else self._easy.batch
+        return self._easy.batch_on(self._work.subject.device.type == "cuda")

@@ -44,6 +44,12 @@ class Streams:
         """The last block: ``at[last]`` holds the final streams h_B."""
         return max(self.at)
 
+    def name_interventions(self) -> None:
+        """Have the windows of interventions by their name too where they are those for evaluation."""
+        for kept in (self.ids, *self.at.values(), *self.marked.values()):
+            if INTERVENTION not in kept:  # type: ignore[operator]
+                kept[INTERVENTION] = kept[EVALUATION]  # type: ignore[index]
+
     def typical_at(self, split: str, *blocks: int) -> Tensor:
         """Mark the tokens that are typical at all of these blocks: ``(windows, tokens) bool``."""
         return torch.stack([self.marked[block][split] for block in blocks]).all(0)
@@ -101,9 +107,7 @@ def keep(
     if spectra:
         visitors.append(spectra)
     sweep(anatomy, ids, visitors, device, progress)
-    if not own:
-        for kept in (streams.ids, *streams.at.values(), *streams.marked.values()):
-            kept[INTERVENTION] = kept[EVALUATION]  # type: ignore[index]
+    streams.name_interventions()
     streams.spectra = spectra.result() if spectra else None
     return streams
 

@@ -83,7 +83,7 @@ class Training(Generic[Pupil]):
         rate: float | None = None,
     ) -> None:
         self._what, self._make, self._lessons, self._easy, self._seed = what, make, lessons, easy, seed
-        self.batch = easy.gpu_batch if device.type == "cuda" else easy.batch
+        self.batch = easy.batch_on(device.type == "cuda")
         self._fused = device.type in ("cpu", "cuda")
         rates, count = (easy.rates if rate is None else ()), len(lessons.ids)
         self._trials = [_Phase(each, easy.trial_steps, count - easy.trial_windows) for each in rates]

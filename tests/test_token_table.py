@@ -292,8 +292,7 @@ def test_the_file_that_the_option_names_is_the_one_written(claims, pytester, mon
 
 def test_a_selection_without_the_exit_head_is_said_at_the_end(claims, pytester):
     """One line where nothing came of the option, none where it was not given or nothing was to be measured; no file either way."""
-    line = "--tokens: nothing written, no cell of exit_agreement (claim 5) is selected"
-    cells = ["-m", "paper", "-k", "depth_gain"]
+    line, cells = "--tokens: nothing written, no cell of exit_agreement (claim 5) is selected", ["-m", "paper", "-k", "depth_gain"]
     for result in (claims(*cells, "--tokens=t.parquet"), claims("-k", "no_such_cell", "--tokens=t.parquet")):
         assert result.stdout.lines.count(line) == 1
     for more in (["--tokens=t.parquet", "--collect-only"], ["--tokens=t.parquet", "--plan"], []):
