@@ -28,8 +28,18 @@ FACTS = {
         "command": ["pytest", "claims", "-m", "claim4", "--model=m", "--corpus", "c", "-k", "depth", "--report", "x.json", "-n2"],
         "code": {"version": "0.1.0", "sha256": "c" * 64, "measurements": {"linearity": 1}},
     },
-    "models": {"m": {"n_blocks": 8, "weights": "w" * 64, "dtype": "float32"}},
-    "corpora": {"c": {"text": "t" * 64, "edition": "an edition"}},
+    "models": {
+        "m": {
+            "n_blocks": 8,
+            "weights": "w" * 64,
+            "about": "a model",
+            "provenance": "as saved",
+            "dtype": "float32",
+            "device": "cpu",
+            "attention": "sdpa",
+        }
+    },
+    "corpora": {"c": {"text": "t" * 64, "edition": "an edition", "splitting": "two files", "chosen": "read from the path given"}},
 }
 
 
@@ -126,6 +136,8 @@ WRONG = {
     "a bound that is none": (damaged(bound={"holds": [0, 1], "falsified": 2, "direction": "at_least"}), "bound"),
     "a missing field": ({**written(), "rows": [{"model": "m"}]}, "Field required"),
     "two rows of one cell": ({**written(), "rows": written()["rows"] * 2}, "two rows of one cell"),
+    "a model without its facts": ({**written(), "models": {"m": {"n_blocks": 8, "weights": "w"}}}, "models.m.about: Field required"),
+    "timings of another kind": ({**written(), "timings": {"m/c": {"linearity": 3}}}, "timings"),
     "a block beyond the model's": (damaged(predicate="r2", block=8), "the model has 8 blocks"),
 }
 
