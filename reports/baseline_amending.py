@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from fixtures.naming import did_you_mean, printable
-from reports.baseline import VERSION, Baseline, Entry, Subject, ident_of, rounded, setup_name
+from reports.baseline import KEPT, VERSION, Baseline, Entry, Subject, ident_of, rounded, setup_name
 from reports.baseline_check import Comparison, Outcome, compare
 from reports.baseline_subjects import Pair, key_for
 from reports.document import Document, ReportError
@@ -81,7 +81,8 @@ def amended(baseline: Baseline, document: Document, only: Sequence[str], reason:
     """Take over what changed: verdicts that flipped, those that are new, and out go ids that match nothing. Returns also what was done.
 
     With ``only``, patterns of ids, exactly what these name, whether it changed or not; a verdict that could not be measured is then taken
-    out. A claim's verdict follows its cells, when none of its core cells is left that flipped. Raises ReportError for a pattern that
+    out. A claim's verdict follows its cells, when none of its core cells is left that flipped; it goes where too few were selected to
+    give one. Raises ReportError for a pattern that
     names nothing which the report has measured.
     """
     comparison = compare(baseline, document)
@@ -89,9 +90,11 @@ def amended(baseline: Baseline, document: Document, only: Sequence[str], reason:
     taken = _named(comparison, only) if only else comparison.of("flipped", "new", "gone")
     cells = [outcome for outcome in taken if not outcome.of_claim]
     left = [o for o in comparison.of("flipped") if not o.of_claim and o not in cells]
-    follow = [o for o in comparison.of("flipped", "new") if o.of_claim and o not in taken and _follows(o, cells, left)]
+    flipped = [outcome for outcome in cells if outcome.kind == "flipped"]
+    claims = [outcome for outcome in comparison.of("flipped", "new", "left out") if outcome.of_claim and outcome not in taken]
+    follow = [claim for claim in claims if _follows(claim, flipped if claim.kind == "left out" else cells, left)]
     for outcome in (*taken, *follow):
-        if outcome.kind in ("gone", "lost"):
+        if outcome.kind in ("gone", "lost", "left out") or outcome.now not in KEPT:
             draft.remove(outcome)
         else:
             draft.take(outcome)
