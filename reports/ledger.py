@@ -81,7 +81,7 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Return the row of ``report.json``."""
-        bound = None if self.bound is None else {k: getattr(self.bound, k) for k in ("holds", "falsified", "direction")}
+        bound = None if self.bound is None else asdict(self.bound)
         rest = {k: v for k, v in asdict(self).items() if k not in {"cell", "bound"}}
         words = {"verdict": str(self.verdict), "would": None if self.would is None else str(self.would)}
         return {**asdict(self.cell), **rest, **words, "bound": bound, "caveats": list(self.caveats)}

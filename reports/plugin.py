@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,7 @@ class Recorder:
         known: Facts = self._config.stash[FACTS]
         facts: Facts = {"timings": {}, **known, **self._facts}
         facts["timings"] = {**facts["timings"], "wall_seconds": round(time.time() - self._started, 1)}
+        facts["environment"] = {**facts["environment"], "finished": datetime.now(UTC).isoformat(timespec="seconds")}
         self._facts = facts
         try:
             report_file.write(self._file, report_file.contents(ledger, facts))

@@ -101,7 +101,7 @@ def test_the_report_has_the_settled_fields(claims, pytester):
     assert all(set(row) == fields for row in report["rows"])
     judged = next(r for r in report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "paper")
     assert judged["low"] <= judged["value"] <= judged["high"]
-    assert judged["bound"] == {"holds": 0.3, "falsified": 0, "direction": "at_least"}
+    assert judged["bound"] == {"holds": 0.3, "falsified": 0, "direction": "at_least", "open_holds": False, "open_falsified": False}
     assert judged["margin"] == pytest.approx(judged["low"] - 0.3)
     (model,) = report["models"].values()
     assert len(model["weights"]) == 64

@@ -176,7 +176,13 @@ def test_rows_survive_json():
     bound = Bound(0.8, 0.5)
     before = Row(Cell("m", "c", 2, "r2", "paper", 3), H, "R²", True, 0.9, 0.85, 0.95, 0.95, bound, 0.05, ("a caveat",), "why")
     assert Row.from_json(before.as_json(), bound) == before
-    assert before.as_json()["bound"] == {"holds": 0.8, "falsified": 0.5, "direction": "at_least"}
+    assert before.as_json()["bound"] == {
+        "holds": 0.8,
+        "falsified": 0.5,
+        "direction": "at_least",
+        "open_holds": False,
+        "open_falsified": False,
+    }
 
 
 @pytest.mark.parametrize(
