@@ -163,12 +163,17 @@ def chosen(a: Document, b: Document, of_a: str | None, of_b: str | None) -> list
     return [(Side(a, *(first or _counterpart(a, second, "--a"))), Side(b, *(second or _counterpart(b, first, "--b"))))]
 
 
+def without_digest(name: str) -> str:
+    """Return a name, or ``model/corpus``, without the digests that the names of local files end in."""
+    return _DIGEST.sub("", name)
+
+
 def _resolved(document: Document, name: str, option: str) -> Pair:
     """Return the pair of a name, with or without the digests that names of local files end in."""
     known = {f"{model}/{corpus}": (model, corpus) for model, corpus in document.pairs}
     if name in known:
         return known[name]
-    close = [pair for full, pair in known.items() if _DIGEST.sub("", full) == _DIGEST.sub("", name)]
+    close = [pair for full, pair in known.items() if without_digest(full) == without_digest(name)]
     if len(close) == 1:
         return close[0]
     raise ReportError(f"{option} {printable(name)}: {document.name} has {_named(document.pairs)}{did_you_mean(name, known)}")
