@@ -151,16 +151,9 @@ def _course(course: tuple[Any, ...]) -> tuple[str, ...]:
     values = values or []
     ends = [number(values[0]), number(values[-1])] if values else []
     figures = ends[0] if ends and len(set(values)) == 1 else " → ".join(ends)
+    bars, times = (sparkline(values), f"{len(values)}×") if len(values) > 1 else ("", "")
     name = printable(predicate) + ("" if block is None else f", block {block}")
-    return (
-        _label(claim),
-        name,
-        printable(rung),
-        sparkline(values) if len(values) > 1 else "",
-        figures,
-        f"{len(values)}×" if len(values) > 1 else "",
-        _spells(words, counts) if words else _word(last),
-    )
+    return _label(claim), name, printable(rung), bars, figures, times, _spells(words, counts) if words else _word(last)
 
 
 def _run(line: tuple[Any, ...]) -> tuple[str, ...]:
@@ -179,9 +172,9 @@ def _spells(words: list[str], counts: list[int]) -> str:
 def _legend() -> str:
     return (
         "HOLDS ×3 → FALSIFIED: three runs, then one; runs that did not judge (not selected, quarter sizes) are left out. Bars: the figure "
-        "from run to run, between its least and greatest; n×: runs that measured it, at whole sizes where any did. Of predicates of every block the last is shown; "
-        "--cell 'r2-*' shows others, with each run's interval, bound, weights and code. ◄: what differs in set-up from the run before that "
-        "judged."
+        "from run to run, between its least and greatest; n×: runs that measured it, at whole sizes where any did. Of predicates of every "
+        "block the last is shown; --cell 'r2-*' shows others, with each run's interval, bound, weights and code. ◄: what differs in set-up "
+        "from the run before that judged."
     )
 
 
