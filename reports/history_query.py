@@ -27,6 +27,8 @@ def answer(database: DuckDBPyConnection, query: str) -> tuple[list[str], list[tu
             raise ReportError("--sql takes one SELECT; the tables and their columns are in 'python -m reports history --help'")
         result = database.execute(statements[0])
         return [column[0] for column in result.description or ()], result.fetchall()
+    except UnicodeError:
+        raise ReportError(f"--sql: {printable(query)} is not text in UTF-8") from None
     except duckdb.Error as error:
         # The first line says what is wrong; DuckDB adds the query and a caret below it, and at times a hint.
         said = [line for line in str(error).splitlines() if line.strip()]
@@ -42,7 +44,7 @@ def written(names: Sequence[str], lines: Sequence[Sequence[Any]], form: str) -> 
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([["" if value is None else _plain(value) for value in line] for line in lines])
+        writer.writerows([[_field(value) for value in line] for line in lines])
         return text.getvalue().rstrip("\n")
     cells = [[_told(value) for value in line] for line in lines]
     numeric = {i for i in range(len(names)) if any(isinstance(line[i], int | float) for line in lines)}
@@ -59,6 +61,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     return value if value is None or isinstance(value, str | int | bool) else str(value)
+
+
+def _field(value: Any) -> Any:
+    """A value as CSV has it: nothing for NULL, JSON for what has parts."""
+    plain = _plain(value)
+    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else "" if plain is None else plain
 
 
 def _told(value: Any) -> str:

@@ -84,7 +84,7 @@ def cells(database: DuckDBPyConnection, folder: Folder, glob: str, changed: bool
         every = [cell for (cell,) in database.execute("SELECT DISTINCT cell FROM rows ORDER BY cell").fetchall()]
         if changed and database.execute(_MATCHING, {"glob": glob, "changed": False}).fetchall():
             return "\n".join([*_heading(folder), "", f"No cell of {printable(glob)} ever flipped."])
-        wild = "" if set(glob) & set("*?[") else "; * stands for anything, as in 'r2-*-strict-block29'"
+        wild = "" if set(glob) & set("*?[") else f"; * stands for anything, as in '{printable(glob)}-*'"
         first = f"; the first of {len(every)}: {printable(every[0])}" if every else "; no cell was measured"
         raise ReportError(f"--cell {printable(glob)}: no such cell{printable(did_you_mean(glob, every))}{first}{wild}")
     lines = _heading(folder)
