@@ -59,7 +59,7 @@ def reports_of(folder: Path) -> Folder:
         others = f"; {len(skipped)} other JSON file{'s'[: len(skipped) != 1]}, the first: {': '.join(skipped[0])}" if skipped else ""
         raise ReportError(f"{printable(folder)}: no report under it{others}; 'pytest claims --report FILE' writes one")
     found.sort(key=lambda one: (one.finished, one.document.name))
-    return Folder(tuple(found), tuple(skipped), tuple(copies))
+    return Folder(tuple(found), tuple(sorted(skipped)), tuple(sorted(copies)))
 
 
 def _files(folder: Path) -> list[Path]:

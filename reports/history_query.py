@@ -21,14 +21,14 @@ def answer(database: DuckDBPyConnection, query: str) -> tuple[list[str], list[tu
     """Return the names of the columns and the lines of one SELECT. Raises ReportError for anything else, and for what DuckDB refuses."""
     import duckdb
 
+    if any("\ud800" <= c <= "\udfff" for c in query):
+        raise ReportError(f"--sql: {printable(query)} is not text in UTF-8")
     try:
         statements = database.extract_statements(query)
         if len(statements) != 1 or statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
             raise ReportError("--sql takes one SELECT; the tables and their columns are in 'python -m reports history --help'")
         result = database.execute(statements[0])
         return [column[0] for column in result.description or ()], result.fetchall()
-    except UnicodeError:
-        raise ReportError(f"--sql: {printable(query)} is not text in UTF-8") from None
     except duckdb.Error as error:
         # The first line says what is wrong; DuckDB adds the query and a caret below it, and at times a hint.
         said = [line for line in str(error).splitlines() if line.strip()]

@@ -117,7 +117,8 @@ def _heading(folder: Folder) -> list[str]:
     first, last = folder.reports[0].finished, folder.reports[-1].finished
     lines = [f"{count} report{'s'[: count != 1]}, {_time(first)} … {_time(last)} UTC"]
     if files:
-        which = "no report says" if len(files) == count else f"{len(files)} reports do not say"
+        some = "1 report does not say" if len(files) == 1 else f"{len(files)} reports do not say"
+        which = "no report says" if len(files) == count else some
         lines.append(f"{which} when it was made: the time of the file is taken, which copying may have changed")
     for what, names in (("no report", [f"{name} ({why})" for name, why in folder.skipped]), ("a copy of another", list(folder.copies))):
         if names:
