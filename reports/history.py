@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         raise ReportError(f"--format {options.format} is for the answer to --sql QUERY")
     if options.sql is not None and (options.cell or options.changed):
         raise ReportError("--sql goes without --cell and --changed: say WHERE in the query")
-    folder = reports_of(options.folder)
+    folder = reports_of(options.folder.expanduser())
     from reports.history_tables import load
 
     with load(folder) as database:

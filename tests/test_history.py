@@ -8,11 +8,13 @@ import json
 import os
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports import __main__ as command
+from reports import history_query
 from reports.document import ReportError, from_contents
 from reports.history_files import Folder, Found, reports_of
 from reports.history_query import answer, written
@@ -47,7 +49,7 @@ def seen(word, **more):
     return row(verdict=word, reason="not selected" if word == "untested" else None, **more)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.lists(st.sampled_from(WORDS), min_size=3, max_size=3), min_size=1, max_size=7))
 def test_flips_and_spells_are_those_of_a_plain_loop(runs):
     """Over any verdicts, of claims and of cells: runs that did not judge are no step, and spells have their first and last run."""
@@ -116,8 +118,9 @@ def test_what_is_no_report_is_named_and_left_out(tmp_path, capsys):
 
 
 def test_a_flip_says_what_changed_in_set_up():
-    """From the run before that judged the cell, past those that did not."""
+    """From the run before that judged the cell, past those that did not; not from the first of its spell."""
     reports = [
+        contents(row(verdict="holds"), claims=[(2, "strict", "holds")], protocol={"seed": 1}),
         contents(row(verdict="holds"), claims=[(2, "strict", "holds")]),
         contents(row(verdict="measured", quick=True, value=9.0), weights="e" * 64, claims=[(2, "strict", "measured")]),
         contents(row(verdict="falsified"), code="d" * 64, claims=[(2, "strict", "falsified")]),
@@ -126,12 +129,12 @@ def test_a_flip_says_what_changed_in_set_up():
     found = folder(*reports)
     with load(found) as database:
         shown, cell = overview(database, found, changed=True), cells(database, found, "r2-*", changed=True)
-    said = "◄ 2026-01-01 00:02 HOLDS → FALSIFIED in 2.json: code: cccccccc → dddddddd"
-    assert f"claim 2  strict  HOLDS → FALSIFIED ×2\n      {said}\n" in shown
-    assert "0.500 → 0.400  3×  HOLDS → FALSIFIED ×2" in shown  # What quarter sizes gave is not among them.
+    said = "◄ 2026-01-01 00:03 HOLDS → FALSIFIED in 3.json: code: cccccccc → dddddddd"
+    assert f"claim 2  strict  HOLDS ×2 → FALSIFIED ×2\n      {said}\n" in shown
+    assert "0.500 → 0.400  4×  HOLDS ×2 → FALSIFIED ×2" in shown  # What quarter sizes gave is not among them.
     assert said in cell
-    assert [line.split()[:4] for line in cell.splitlines() if "≥ 0.8" in line][1:] == [
-        [str(run), "2026-01-01", f"00:0{run - 1}", "FALSIFIED"] for run in (3, 4)
+    assert [line.split()[:4] for line in cell.splitlines() if "≥ 0.8" in line][2:] == [
+        [str(run), "2026-01-01", f"00:0{run - 1}", "FALSIFIED"] for run in (4, 5)
     ]
 
 
@@ -167,7 +170,7 @@ REFUSED = {
     "opening it up": ("SET enable_external_access = true", "takes one SELECT"),
     "two statements": ("SELECT 1; DROP TABLE rows", "takes one SELECT"),
     "nothing": ("", "takes one SELECT"),
-    "a variable of Python": ("SELECT * FROM found", "Table with name found does not exist"),
+    "a variable of Python": ("SELECT * FROM visible", "Table with name visible does not exist"),
     "no SQL": ("selec 1", 'syntax error at or near "selec"'),
     "a wrong name": ("SELECT * FROM rowss", 'Table with name rowss does not exist! (Did you mean "rows"?)'),
     "a parameter": ("SELECT ?", "--sql: "),
@@ -176,8 +179,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
-def test_a_query_reads_the_reports_and_nothing_else(tmp_path, text, said):
+def test_a_query_reads_the_reports_and_nothing_else(tmp_path, monkeypatch, text, said):
     """Each is refused in one line, and no file is read or made."""
+    monkeypatch.setattr(history_query, "visible", np.arange(3.0), raising=False)
     file = tmp_path / "secret.csv"
     file.write_text("a\n1\n")
     with pytest.raises(ReportError) as refused:

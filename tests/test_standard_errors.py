@@ -84,8 +84,8 @@ def test_z_is_the_difference_over_the_root_of_the_summed_squares():
 
 
 def test_a_ratio_against_a_figure_without_logarithm_is_compared_in_its_unit():
-    """The delta method, 0.1 of a ratio of 3 being 0.3; marked, as it is an approximation."""
-    a, b = row(value=3.0, standard_error=0.1, origin=0.0), row(value=3.5, standard_error=0.4)
+    """The delta method, 0.1 of 1 + 2 being 0.3; marked, as it is an approximation."""
+    a, b = row(value=2.0, standard_error=0.1, origin=-1.0), row(value=2.5, standard_error=0.4)
     found = gap(a, b, FREEDOM)
     assert (found.step, found.error, found.origin, found.exact) == (pytest.approx(0.5), pytest.approx(0.5), None, False)
 
