@@ -55,6 +55,13 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def outside_a_workflow(monkeypatch):
+    """In a workflow of GitHub the runs that tests start would annotate it, and fill its summary."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
     """Planted models and text on disk, as a user would have them."""
