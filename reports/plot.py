@@ -1,7 +1,7 @@
 """Plots as inline SVG and as the table that says the same: no script, no style sheet, readable in light, dark and print.
 
-Colours are CSS custom properties ``--s1`` … ``--s8`` with colours of Okabe and Ito (2008) as fallbacks; all else is ``currentColor``. Series
-differ in dash and shape as well. Every datum is an element with a ``<title>`` and ``data-told``.
+Colours are CSS custom properties ``--s1`` … ``--s8`` with colours of Okabe and Ito (2008) as fallbacks; all else is ``currentColor``.
+Series differ in dash and shape as well. Every datum is an element with a ``<title>`` and ``data-told``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,16 @@ __all__ = ["Axis", "Mark", "Plot", "Point", "Series", "svg", "table"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#808080")
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2 1 2", "1 4", "14 3 4 3")
-_DOT, _SHARP = ("h.01", True), ("", False)
-_SHAPES = ("h.01", "m-2.5-2.5h5v5h-5z", "m0-4l4 4-4 4-4-4z", "m0-4l4 7h-8z", "m0 4l4-7h-8z", "m-4 0h8m-4-4v8", "m-3-3l6 6m0-6l-6 6", "m-3-3v6h6v-6z")
+_SHAPES = (
+    "h.01",
+    "m-2.5-2.5h5v5h-5z",
+    "m0-4l4 4-4 4-4-4z",
+    "m0-4l4 7h-8z",
+    "m0 4l4-7h-8z",
+    "m-4 0h8m-4-4v8",
+    "m-3-3l6 6m0-6l-6 6",
+    "m-3-3v6h6v-6z",
+)
 _OPEN = {5, 6, 7}  # Shapes that are lines; the others are filled.
 
 
@@ -83,6 +91,9 @@ def _axes(plot: Plot, made: Layout) -> Iterator[Markup]:
     left, top, right, bottom = made.frame
     upright = [made.across.at(at) for at, _ in made.across.ticks]
     lines = "".join(f"M{_n(x)} {_n(top)}V{_n(bottom)}" if plot.lying else f"M{_n(left)} {_n(x)}H{_n(right)}" for x in upright)
+    if plot.lying and plot.x.names:
+        between = "".join(f"M{_n(left)} {_n(made.along.at(i + 0.5))}H{_n(right)}" for i in range(len(plot.x.names) - 1))
+        yield Markup('<path d="{}" stroke="currentColor" stroke-opacity=".1"/>').format(between)
     axis = f"M{_n(left)} {_n(top)}V{_n(bottom)}H{_n(right)}"
     yield Markup('<path d="{}" stroke="currentColor" stroke-opacity=".15"/>').format(lines)
     yield Markup('<path d="{}" fill="none" stroke="currentColor" stroke-opacity=".5"/>').format(axis)

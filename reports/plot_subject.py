@@ -10,8 +10,8 @@ from typing import Any
 from claims import Bound
 from harness.protocol import RUNGS
 from reports.document import Document
-from reports.ledger import Row, number
-from reports.plot_values import Axis, Mark, Plot, Point, Series, drawn_points, is_number
+from reports.ledger import Row
+from reports.plot_values import Axis, Kind, Mark, Plot, Point, Series, drawn_points, figure, is_number
 
 Value = float | None
 Found = Mapping[str, Any]
@@ -58,7 +58,8 @@ class Subject:
                 for mark in bound_marks(row.bound):
                     at.setdefault((mark.at, mark.label), []).append(row.cell.rung)
         return tuple(
-            Mark("y", value, label if set(on) == set(rungs) else f"{label} ({', '.join(dict.fromkeys(on))})") for (value, label), on in at.items()
+            Mark("y", value, label if set(on) == set(rungs) else f"{label} ({', '.join(dict.fromkeys(on))})")
+            for (value, label), on in at.items()
         )
 
     def plot(
@@ -149,25 +150,24 @@ def known(series: Series) -> list[tuple[float, float]]:
     return sorted((p.x, p.y) for p in series.points if p.y is not None and is_number(p.y) and is_number(p.x))
 
 
-def by_rung(curves: Mapping[str, Sequence[Point]], kind: str = "line") -> tuple[Series, ...]:
+def by_rung(curves: Mapping[str, Sequence[Point]], kind: Kind = "line") -> tuple[Series, ...]:
     """Make one series a rung, each rung always in the same colour."""
-    drawn = "bars" if kind == "bars" else "points" if kind == "points" else "line"
-    return tuple(Series(rung, tuple(points), drawn, place(rung)) for rung, points in curves.items())
+    return tuple(Series(rung, tuple(points), kind, place(rung)) for rung, points in curves.items())
 
 
 def course(series: Series, what: str, where: str = "block") -> str:
     """Say how a curve goes from its first to its last point, and where it is least and greatest."""
-    points = known(series)
+    points, said = known(series), f"{'On' if series.name in RUNGS else 'For'} {series.name}"
     if not points:
-        return f"On {series.name} there is no figure."
+        return f"{said} there is no figure."
     (first, a), (last, b) = points[0], points[-1]
     if len(points) == 1:
-        return f"On {series.name}, {what} is {number(a)} at {where} {first:g}."
+        return f"{said}, {what} is {figure(a)} at {where} {first:g}."
     way = "rises" if b > a else "falls" if b < a else "goes"
     least, most = min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])
-    between = [f"{word} {number(p[1])} at {where} {p[0]:g}" for word, p in (("least", least), ("most", most)) if p[1] not in (a, b)]
+    between = [f"{word} {figure(p[1])} at {where} {p[0]:g}" for word, p in (("least", least), ("most", most)) if p[1] not in (a, b)]
     rest = f" ({', '.join(between)})" if between else ""
-    return f"On {series.name}, {what} {way} from {number(a)} at {where} {first:g} to {number(b)} at {where} {last:g}{rest}."
+    return f"{said}, {what} {way} from {figure(a)} at {where} {first:g} to {figure(b)} at {where} {last:g}{rest}."
 
 
 def compared(name: str, values: Mapping[str, Value], unit: str = "") -> str:
@@ -175,7 +175,7 @@ def compared(name: str, values: Mapping[str, Value], unit: str = "") -> str:
     some = sorted(((value, label) for label, value in values.items() if value is not None), key=lambda pair: pair[0])
     if not some:
         return f"On {name} there is no figure."
-    return f"On {name}{unit}: {', '.join(f'{label} {number(value)}' for value, label in some)}."
+    return f"On {name}{unit}: {', '.join(f'{label} {figure(value)}' for value, label in some)}."
 
 
 def extremes(name: str, values: Mapping[str, Value], what: str) -> str:
@@ -185,8 +185,8 @@ def extremes(name: str, values: Mapping[str, Value], what: str) -> str:
         return f"On {name} there is no figure."
     least, most = min(some, key=lambda k: some[k]), max(some, key=lambda k: some[k])
     if len(some) == 1:
-        return f"On {name}, {what} is {number(some[least])} for {least}."
-    return f"On {name}, {what} is least for {least} ({number(some[least])}) and most for {most} ({number(some[most])})."
+        return f"On {name}, {what} is {figure(some[least])} for {least}."
+    return f"On {name}, {what} is least for {least} ({figure(some[least])}) and most for {most} ({figure(some[most])})."
 
 
 def spread_of(values: Sequence[Value]) -> tuple[float, float, float] | None:

@@ -9,6 +9,8 @@ from typing import Literal
 
 from reports.ledger import number
 
+Kind = Literal["line", "points", "bars"]
+
 
 @dataclass(frozen=True)
 class Point:
@@ -27,7 +29,7 @@ class Series:
 
     name: str
     points: tuple[Point, ...]
-    kind: Literal["line", "points", "bars"] = "line"
+    kind: Kind = "line"
     tone: int | None = None
 
 
@@ -100,12 +102,17 @@ def x_text(axis: Axis, x: float) -> str:
     return f"{axis.label} {text}" if len(axis.label) <= 6 and " " not in axis.label else text
 
 
+def figure(value: float) -> str:
+    """Write a number to three digits, a count as one: ``0.926``, ``105``."""
+    return f"{value:.0f}".replace("-", "−") if value == int(value) and abs(value) < 1e6 else number(value)
+
+
 def figure_text(point: Point) -> str:
     """Write a value with its interval: ``0.926 [0.914, 0.938]``; a dash where there is none."""
     if point.y is None or not math.isfinite(point.y):
         return "–"
     limits = interval_of(point)
-    return number(point.y) + ("" if limits is None else f" [{number(limits[0])}, {number(limits[1])}]")
+    return figure(point.y) + ("" if limits is None else f" [{figure(limits[0])}, {figure(limits[1])}]")
 
 
 def interval_of(point: Point) -> tuple[float, float] | None:

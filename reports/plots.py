@@ -18,50 +18,55 @@ from reports.ledger import Row, figure_text
 from reports.plot_subject import Subject, bound_marks, place, row_point
 from reports.plot_values import Axis, Mark, Plot, Series
 
-Draws = Callable[[Subject], "Plot | None | list[Plot | None]"]
+Draws = Callable[[Subject], Plot | list[Plot | None] | None]
 
 _LINEARITY = ("r2", "depth_trend", "depth_gain", "monotonic")
 _EACH = ("r2_guides", "late_is_cheap")
+_WIDE = 50.0  # Intervals that reach from one number to so many times it stand on a logarithmic axis.
 _CODEBOOKS = ("kmeans_gain", "nf4_gain")
-_PLOTS: tuple[tuple[Draws, *tuple[str, ...]], ...] = (
-    (variance.projection, "projection_ppl_ratio"),
-    (variance.overlap, "subspace_overlap"),
-    (variance.ablation_by_rank, "variance_ranks_importance"),
-    (variance.gain, "predictive_gain"),
-    (variance.sensitivity_by_rank, "sensitivity_gini"),
-    (variance.logit_change, "logit_change_correlation"),
-    (variance.dimensions, "dimensions_90", "dimensions_95", "dimensions_99"),
-    (variance.scree, "dimensions_90", "dimensions_95", "dimensions_99"),
-    (depth.r2_over_depth, *_LINEARITY),
-    (replacement.after_upstream_change, "r2_lost"),
-    (replacement.last_block, "single_replacement"),
-    (replacement.parameters, "compression"),
-    (replacement.runs, "multi_replacement"),
-    (replacement.teacher_forcing, "shift_excess", "compounding"),
-    (replacement.transfer, "transfer"),
-    (wall.methods, *wall.METHODS, "strictly"),
-    *((wall.of_method(wall.over_depth, name), name) for name in wall.METHODS),
-    *((wall.of_method(wall.exceptions, name), name) for name in wall.METHODS),
-    (wall.cross_terms, "cross_terms"),
-    (wall.downstream, "downstream"),
-    (depth.replaced_alone, *_EACH),
-    (depth.r2_against_cost, "r2_guides"),
-    (depth.replaced_beside_controls, *_EACH),
-    (destruction.profile, "importance_u_shape", "phase_profile"),
-    (easy.agreement, "exit_agreement", "exit_excess", "head_gain", "supervision", "lora_gain"),
-    (easy.training, "exit_agreement"),
-    (easy.training_agreement, "exit_agreement"),
-    (easy.easy_beside_chance, "kl_easy_share"),
-    (easy.easy_by_block, "kl_easy_share"),
-    (easy.easy_by_tau, "kl_easy_share"),
-    (easy.odds_by_confidence, "easy_sets_agree"),
-    (routing.routing, "routing_cost"),
-    (routing.reliability, "routing_cost"),
-    (lambda s: wall.spectral(s, "spectral_gini_excess", "layers' weights"), "spectral_gini_excess"),
-    (wall.spectral_over_depth, "spectral_gini_excess"),
-    (lambda s: wall.spectral(s, "spectral_gini_excess_embeddings", "embeddings"), "spectral_gini_excess_embeddings"),
-    (wall.codebooks, *_CODEBOOKS),
-    (destruction.last_mlp, "mlp_skip", "mlp_mean"),
+_OF_METHODS: list[tuple[Draws, tuple[str, ...]]] = [
+    (wall.of_method(draws, name), (name,)) for name in wall.METHODS for draws in (wall.over_depth, wall.exceptions)
+]
+_PLOTS: tuple[tuple[Draws, tuple[str, ...]], ...] = (
+    (variance.projection, ("projection_ppl_ratio",)),
+    (variance.overlap, ("subspace_overlap",)),
+    (variance.ablation_by_rank, ("variance_ranks_importance",)),
+    (variance.gain, ("predictive_gain",)),
+    (variance.sensitivity_by_rank, ("sensitivity_gini",)),
+    (variance.logit_change, ("logit_change_correlation",)),
+    (lambda s: variance.dimensions(s, 90, 95, 99), ("dimensions_90",)),
+    (lambda s: variance.dimensions(s, 95), ("dimensions_95",)),
+    (lambda s: variance.dimensions(s, 99), ("dimensions_99",)),
+    (variance.scree, ("dimensions_90",)),
+    (depth.r2_over_depth, _LINEARITY),
+    (replacement.after_upstream_change, ("r2_lost",)),
+    (replacement.last_block, ("single_replacement",)),
+    (replacement.parameters, ("compression",)),
+    (replacement.runs, ("multi_replacement",)),
+    (replacement.teacher_forcing, ("shift_excess", "compounding")),
+    (replacement.transfer, ("transfer",)),
+    (wall.methods, (*wall.METHODS, "strictly")),
+    *_OF_METHODS,
+    (wall.cross_terms, ("cross_terms",)),
+    (wall.downstream, ("downstream",)),
+    (depth.replaced_alone, _EACH),
+    (depth.r2_against_cost, ("r2_guides",)),
+    (depth.replaced_beside_controls, _EACH),
+    (destruction.profile, ("importance_u_shape", "phase_profile")),
+    (easy.agreement, ("exit_agreement", "exit_excess", "head_gain", "supervision", "lora_gain")),
+    (easy.training, ("exit_agreement",)),
+    (easy.training_agreement, ("exit_agreement",)),
+    (easy.easy_beside_chance, ("kl_easy_share",)),
+    (easy.easy_by_block, ("kl_easy_share",)),
+    (easy.easy_by_tau, ("kl_easy_share",)),
+    (easy.odds_by_confidence, ("easy_sets_agree",)),
+    (routing.routing, ("routing_cost",)),
+    (routing.reliability, ("routing_cost",)),
+    (lambda s: wall.spectral(s, "spectral_gini_excess", "layers' weights"), ("spectral_gini_excess",)),
+    (wall.spectral_over_depth, ("spectral_gini_excess",)),
+    (lambda s: wall.spectral(s, "spectral_gini_excess_embeddings", "embeddings"), ("spectral_gini_excess_embeddings",)),
+    (wall.codebooks, _CODEBOOKS),
+    (destruction.last_mlp, ("mlp_skip", "mlp_mean")),
 )
 """What draws, and the predicates below which it stands."""
 
@@ -78,13 +83,13 @@ def plots_of(document: Document, model: str, corpus: str) -> dict[str, list[Plot
         plot = verdict_plot(subject.rows_of(predicate))
         if plot is not None:
             found[predicate] = [plot]
-    for draws, *predicates in _PLOTS:
+    for draws, predicates in _PLOTS:
         shown = [name for name in predicates if name in measured]
         if not shown:
             continue
         drawn = draws(subject)
-        for plot in drawn if isinstance(drawn, list) else [drawn]:
-            for predicate in shown if plot is not None else ():
+        for plot in filter(None, drawn if isinstance(drawn, list) else [drawn]):
+            for predicate in shown:
                 found.setdefault(predicate, []).append(replace(plot, name=f"{predicate} {plot.name}"))
     return found
 
@@ -103,9 +108,9 @@ def verdict_plot(rows: Sequence[Row]) -> Plot | None:
     for rung, bound in bounds.items():
         for mark in bound_marks(bound):
             marks.setdefault(mark, []).append(rung)
-    labelled = [
-        mark if len(on) == len(bounds) else Mark("y", mark.at, f"{mark.label} ({', '.join(on)})") for mark, on in marks.items()
-    ]
+    labelled = [mark if len(on) == len(bounds) else Mark("y", mark.at, f"{mark.label} ({', '.join(on)})") for mark, on in marks.items()]
+    limits = [limit for row in shown for limit in (row.low, row.high, row.value) if limit is not None]
+    wide = min(limits) > 0 and max(limits) > _WIDE * min(limits)
     points = tuple(row_point(float(i), row) for i, row in enumerate(shown))
     told = [f"On {row.cell.rung}, {figure_text(row)} is {row.verdict.word}{_against(row)}." for row in shown]
     told += [f"On {row.cell.rung} there is no figure." for row in mine if row.value is None and row.verdict is not Verdict.UNTESTED]
@@ -113,7 +118,7 @@ def verdict_plot(rows: Sequence[Row]) -> Plot | None:
         name=f"{first.cell.predicate} verdict {first.cell.model} {first.cell.corpus}",
         title=f"{first.cell.predicate}{where}: figure and interval by rung, against the bounds",
         x=Axis("rung", names=tuple(row.cell.rung for row in shown)),
-        y=Axis(first.unit),
+        y=Axis(f"{first.unit} (log scale)" if wide else first.unit, log=wide),
         series=(Series("figure and interval", points, "points"),),
         sentence=" ".join(told),
         marks=tuple(labelled),

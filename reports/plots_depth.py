@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.ledger import Row, number
+from reports.ledger import Row
 from reports.plot_subject import (
     BLOCK,
     JUDGED,
@@ -13,10 +13,9 @@ from reports.plot_subject import (
     course,
     nums,
     over_blocks,
-    place,
     row_point,
 )
-from reports.plot_values import Axis, Plot, Series
+from reports.plot_values import Axis, Plot, Series, figure
 
 _CONTROLS = {"cost_map": "its map", "cost_skipped": "skipped", "cost_mean": "its mean output"}
 
@@ -34,13 +33,15 @@ def r2_over_depth(subject: Subject) -> Plot | None:
             told.append(course(one, "R²"))
             told += [_last(row) for row in by[one.name][-1:] if row.cell.rung in JUDGED and row.bound and row.value is not None]
     legend = "Bands: intervals at 95% for all blocks together. The bounds judge the last block alone."
-    return subject.plot("r2", "R² of the best linear map of what each block adds", BLOCK, Axis("R²"), series, told, subject.bounds("r2"), legend)
+    return subject.plot(
+        "r2", "R² of the best linear map of what each block adds", BLOCK, Axis("R²"), series, told, subject.bounds("r2"), legend
+    )
 
 
 def _last(row: Row) -> str:
     bound = row.bound.short().replace(" | ", ", falsified at ") if row.bound else ""
-    interval = f" [{number(row.low)}, {number(row.high)}]" if row.low is not None and row.high is not None else ""
-    return f"The last block, {number(row.value or 0.0)}{interval}, is {row.verdict.word} (holds at {bound})."
+    interval = f" [{figure(row.low)}, {figure(row.high)}]" if row.low is not None and row.high is not None else ""
+    return f"The last block, {figure(row.value or 0.0)}{interval}, is {row.verdict.word} (holds at {bound})."
 
 
 def replaced_alone(subject: Subject) -> Plot | None:
@@ -73,10 +74,11 @@ def r2_against_cost(subject: Subject) -> Plot | None:
     """R² of every block's map against the KL of putting it in the block's place: does R² say what is cheap?"""
     found = subject.rungs("r2_guides", "late_is_cheap")
     series = by_rung({rung: at_places(nums(e.get("r2")), nums(e.get("kl"))) for rung, e in found.items()}, "points")
-    told = []
-    for row in subject.rows_of("r2_guides"):
-        if row.value is not None:
-            told.append(f"On {row.cell.rung} the rank correlation of R² with cheapness is {number(row.value)}, {row.verdict.word}.")
-    told = sorted(told, key=lambda text: place(text.split()[1])) or ["The rank correlation of R² with cheapness has no figure."]
+    told = [
+        f"On {row.cell.rung} the rank correlation of R² with cheapness is {figure(row.value)}, {row.verdict.word}."
+        for row in subject.rows_of("r2_guides")
+        if row.value is not None
+    ]
+    told = told or ["The rank correlation of R² with cheapness has no figure."]
     title = "Does R² say which block is cheap to replace? A point for each block"
     return subject.plot("guides", title, Axis("R² of the map"), Axis(f"KL, {NATS}", log=True), series, told)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from reports.ledger import number
 from reports.plot_subject import BLOCK, NATS, PERPLEXITY, Subject, bars_or_points, compared, known, mapping, num, nums, over_blocks
-from reports.plot_values import Axis, Mark, Plot, Series
+from reports.plot_values import Axis, Mark, Plot, Series, figure
 
 _PARTS = {"both": "the whole block", "attention": "its attention", "mlp": "its MLP"}
 _LAST_MLP = {"baseline": "untouched", "skipped": "skipped", "mean": "its mean output"}
@@ -22,12 +21,13 @@ def profile(subject: Subject) -> list[Plot | None]:
         if whole:
             least, most = min(whole, key=lambda p: p[1]), max(whole, key=lambda p: p[1])
             told.append(
-                f"On {rung}, destroying the whole block costs {number(whole[0][1])} nats for block {whole[0][0]:g} and {number(whole[-1][1])} "
-                f"for block {whole[-1][0]:g}; least {number(least[1])} (block {least[0]:g}), most {number(most[1])} (block {most[0]:g})."
+                f"On {rung}, destroying the whole block costs {figure(whole[0][1])} nats for block {whole[0][0]:g} and "
+                f"{figure(whole[-1][1])} for block {whole[-1][0]:g}; least {figure(least[1])} (block {least[0]:g}), "
+                f"most {figure(most[1])} (block {most[0]:g})."
             )
         if median is not None:
             marks.append(Mark("y", median, "median of the middle"))
-            told.append(f"The median of the middle is {number(median)}.")
+            told.append(f"The median of the middle is {figure(median)}.")
         if len(middle) == 2:
             marks += [Mark("x", at, label) for at, label in zip(middle, ("middle from", "middle to"), strict=True) if at is not None]
         attention, mlp = (dict(known(one)) for one in series[1:])
@@ -36,7 +36,9 @@ def profile(subject: Subject) -> list[Plot | None]:
             told.append(f"Attention costs more than the MLP in {sum(attention[b] > mlp[b] for b in both)} of {len(both)} blocks.")
         title = f"Every block destroyed, alone: KL from the clean model ({rung})"
         legend = "Destroyed: weight matrices stored in four values a row (INT2)."
-        plots.append(subject.plot(f"destroyed-{rung}", title, BLOCK, Axis(NATS, log=True), series, told or ["There is no figure."], marks, legend))
+        plots.append(
+            subject.plot(f"destroyed-{rung}", title, BLOCK, Axis(NATS, log=True), series, told or ["There is no figure."], marks, legend)
+        )
     return plots
 
 

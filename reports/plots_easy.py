@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.ledger import number
 from reports.plot_subject import Subject, Value, at_places, by_rung, compared, course, dicts, known, mapping, num, nums
-from reports.plot_values import Axis, Mark, Plot, Point, Series
+from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 _HANDED = ("exit_agreement", "exit_excess", "supervision", "routing_cost", "lora_gain")
 _AT_MID = {"half": "half the text", "distilled": "distilled", "lora": "beside a LoRA"}
@@ -62,8 +61,8 @@ def training(subject: Subject) -> Plot | None:
         points = known(series[-1])
         if points:
             told.append(
-                f"On {rung}, held-out NLL is {number(points[-1][1])} after {points[-1][0]:.0f} steps, "
-                f"least {number(min(y for _, y in points))} after {min(points, key=lambda p: p[1])[0]:.0f}."
+                f"On {rung}, held-out NLL is {figure(points[-1][1])} after {points[-1][0]:.0f} steps, "
+                f"least {figure(min(y for _, y in points))} after {min(points, key=lambda p: p[1])[0]:.0f}."
             )
     title = "Training of the exit head at mid: loss by step"
     told = told or ["There is no held-out loss."]
@@ -120,8 +119,8 @@ def odds_by_confidence(subject: Subject) -> Plot | None:
         for stratum in dicts(e.get("strata")):
             low, high, odds = (num(stratum.get(key)) for key in ("low", "high", "odds"))
             if low is not None and high is not None:
-                said = "–" if odds is None else number(odds)
-                points.append(Point((low + high) / 2, odds, told=f"{rung}, confidence {number(low)} to {number(high)}: odds ratio {said}"))
+                said = "–" if odds is None else figure(odds)
+                points.append(Point((low + high) / 2, odds, told=f"{rung}, confidence {figure(low)} to {figure(high)}: odds ratio {said}"))
         curves[rung] = points
         above = [p for p in points if p.y is not None]
         overall = {"at equal confidence": num(e.get("odds")), "whatever the confidence": num(e.get("crude"))}

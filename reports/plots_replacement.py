@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reports.ledger import number
 from reports.plot_subject import (
     PERPLEXITY,
     Subject,
@@ -18,7 +17,7 @@ from reports.plot_subject import (
     place,
     range_text,
 )
-from reports.plot_values import Axis, Mark, Plot, Point, Series
+from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 _IN_ITS_PLACE = {"last": "its map", "other": "the other kind of map", "last mean": "its mean output", "last skipped": "nothing: skipped"}
 _WAYS = ("maps", "the same maps at true inputs", "refitted one after another", "mean outputs", "skipped")
@@ -37,7 +36,9 @@ def last_block(subject: Subject) -> Plot | None:
     series = bars_or_points(names, values)
     legend = "On paper and typical the map has rank k and the other kind full rank; on strict it is the other way round."
     title = "The last block replaced: perplexity by what stands in its place"
-    return subject.plot("last", title, Axis("in its place", names=names), Axis(PERPLEXITY, log=True), series, told, legend=legend, lying=True)
+    return subject.plot(
+        "last", title, Axis("in its place", names=names), Axis(PERPLEXITY, log=True), series, told, legend=legend, lying=True
+    )
 
 
 def parameters(subject: Subject) -> Plot | None:
@@ -48,7 +49,7 @@ def parameters(subject: Subject) -> Plot | None:
     for rung, of in values.items():
         block, own = of["the block itself"], of["its map"]
         if block is not None and own:
-            told.append(f"On {rung} the block has {number(block / own)} times the parameters of its map ({block:,.0f} over {own:,.0f}).")
+            told.append(f"On {rung} the block has {figure(block / own)} times the parameters of its map ({block:,.0f} over {own:,.0f}).")
     title = "Parameters of the last block and of what replaces it"
     x, y = Axis("what", names=names), Axis("parameters (log scale)", log=True)
     return subject.plot("parameters", title, x, y, bars_or_points(names, values), told or ["There is no ratio."], lying=True)
@@ -92,7 +93,8 @@ def teacher_forcing(subject: Subject) -> Plot | None:
         parts = {"the sum of each alone": total, "together at true inputs": forced, "on their own stream": free}
         told.append(compared(rung, parts, ", nats per position"))
         if forced is not None and free is not None:
-            told.append(f"The shift of the stream {'costs' if free > forced else 'saves' if free < forced else 'changes'} {number(abs(free - forced))}.")
+            does = "costs" if free > forced else "saves" if free < forced else "changes"
+            told.append(f"The shift of the stream {does} {figure(abs(free - forced))}.")
     title = "What maps cost one by one and together: errors that add up, and the shift"
     legend = "ΔNLL. At true inputs nothing reads the errors; on their own stream each map reads what those before it have shifted."
     x, y = Axis("which maps", names=names), Axis("nats per position")

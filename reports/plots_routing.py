@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from reports.ledger import number
 from reports.plot_subject import PERPLEXITY, Subject, dicts, mapping, num
-from reports.plot_values import Axis, Mark, Plot, Point, Series
+from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 
 def routing(subject: Subject) -> list[Plot | None]:
@@ -22,9 +21,10 @@ def routing(subject: Subject) -> list[Plot | None]:
         for saved, row in rows:
             ours, theirs, at = (num(row.get(key)) for key in ("perplexity", "random", "threshold"))
             if ours is not None:
-                beside = "" if theirs is None else f", at random {number(theirs)}"
-                told.append(f"At confidence {at if at is not None else '–'}, exits save {number(100 * saved)}% at perplexity {number(ours)}{beside}.")
-        marks = [Mark("y", base, f"untouched {number(base)}")] if base is not None else []
+                saves = figure(100 * saved)
+                beside = "" if theirs is None else f", at random {figure(theirs)}"
+                told.append(f"At confidence {'–' if at is None else figure(at)}, exits save {saves}% at perplexity {figure(ours)}{beside}.")
+        marks = [Mark("y", base, f"untouched {figure(base)}")] if base is not None else []
         title = f"Perplexity over the share of the blocks' operations that early exit saves ({rung})"
         legend = "A point for each threshold of confidence. Saved: without what the heads themselves cost."
         x, y = Axis("share saved"), Axis(PERPLEXITY, log=True)
@@ -35,7 +35,7 @@ def routing(subject: Subject) -> list[Plot | None]:
 def _told(label: str, row: object, value: float | None) -> str:
     threshold, saved = num(mapping(row).get("threshold")), num(mapping(row).get("saved"))
     at = "" if threshold is None else f", confidence {threshold:g}"
-    return f"{label}{at}: perplexity {'–' if value is None else number(value)}, saves {number(100 * (saved or 0.0))}%"
+    return f"{label}{at}: perplexity {'–' if value is None else figure(value)}, saves {figure(100 * (saved or 0.0))}%"
 
 
 def reliability(subject: Subject) -> Plot | None:
@@ -47,13 +47,13 @@ def reliability(subject: Subject) -> Plot | None:
             for part in dicts(mapping(head).get("bins")):
                 confidence, right, tokens = (num(part.get(key)) for key in ("confidence", "right", "tokens"))
                 if confidence is not None and right is not None and tokens != 0:
-                    said = f"block {at}: confidence {number(confidence)}, right {number(right)}"
+                    said = f"block {at}: confidence {figure(confidence)}, right {figure(right)}"
                     points.append(Point(confidence, right, told=f"{said}, {tokens:.0f} tokens" if tokens is not None else said))
             series.append(Series(f"head at block {at}", tuple(points)))
             error = num(mapping(head).get("error"))
             if points:
                 over = sum((p.y or 0.0) < p.x for p in points)
-                said = "" if error is None else f", expected calibration error {number(error)}"
+                said = "" if error is None else f", expected calibration error {figure(error)}"
                 told.append(f"The head at block {at} is surer than right in {over} of {len(points)} bins{said}.")
         if any(one.points for one in series):
             series.append(Series("as right as sure", (Point(0.0, 0.0), Point(1.0, 1.0)), tone=7))

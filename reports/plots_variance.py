@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.ledger import Row, number
+from reports.ledger import Row
 from reports.plot_subject import (
     BLOCK,
     PERPLEXITY,
@@ -22,22 +22,24 @@ from reports.plot_subject import (
     row_point,
     spread_of,
 )
-from reports.plot_values import Axis, Mark, Plot, Point, Series
+from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 _TOKENS = {"paper": "all tokens", "typical": "typical tokens"}
 _CURVES = {"pca": "PCs", "random": "a random subspace", "predictive": "the most predictive"}
 _METHODS = {"pca": "PCs", "cca": "CCA", "rrr": "regression"}
 
 
-def dimensions(subject: Subject) -> Plot | None:
-    """How many PCs hold 90, 95 and 99% of the variance of every block's output."""
+def dimensions(subject: Subject, *shares: int) -> Plot | None:
+    """How many PCs hold some shares of the variance of every block's output."""
     series: list[Series] = []
     for rung, tokens in _TOKENS.items():
-        for share in (90, 95, 99):
-            rows: list[Row] = [row for row in subject.rows_of(f"dimensions_{share}") if row.cell.rung == rung and row.cell.block is not None]
+        for share in shares:
+            rows: list[Row] = [
+                row for row in subject.rows_of(f"dimensions_{share}") if row.cell.rung == rung and row.cell.block is not None
+            ]
             series.append(Series(f"{share}%, {tokens}", tuple(row_point(float(row.cell.block or 0), row) for row in rows)))
     told = [course(one, "the number of PCs") for one in series if known(one)]
-    title = "How many PCs hold 90, 95 and 99% of the variance of every block's output"
+    title = f"How many PCs hold {', '.join(map(str, shares))}% of the variance of every block's output"
     return subject.plot("dimensions", title, BLOCK, Axis("PCs (log scale)", log=True), series, told)
 
 
@@ -52,7 +54,9 @@ def scree(subject: Subject) -> Plot | None:
         blocks += [f"{block:g}" for block in [num(e.get("block"))] if block is not None]
         top, first = [share for share in shares[:10] if share is not None], shares[0] if shares else None
         if first is not None:
-            told.append(f"Of {name}, the first PC holds {number(100 * first)}% of the variance, the first {len(top)} {number(100 * sum(top))}%.")
+            told.append(
+                f"Of {name}, the first PC holds {figure(100 * first)}% of the variance, the first {len(top)} {figure(100 * sum(top))}%."
+            )
     where = f" (the output of block {blocks[0]})" if blocks else ""
     title = f"Share of variance by rank of the PC at mid{where}"
     return subject.plot("scree", title, Axis("rank (log scale)", log=True), Axis("share of variance (log scale)", log=True), series, told)
@@ -101,9 +105,7 @@ def gain(subject: Subject) -> list[Plot | None]:
     for rung, e in subject.rungs("predictive_gain").items():
         series = [Series(label, at_places(nums(e.get("k")), nums(e.get(name)))) for name, label in _METHODS.items()]
         title = f"Held-out R² of the final stream from k directions at mid ({rung})"
-        plots.append(
-            subject.plot(f"gain-{rung}", title, Axis("k (log scale)", log=True), Axis("R²"), series, _at_ends(rung, series, "R²"))
-        )
+        plots.append(subject.plot(f"gain-{rung}", title, Axis("k (log scale)", log=True), Axis("R²"), series, _at_ends(rung, series, "R²")))
     return plots
 
 
@@ -114,7 +116,7 @@ def projection(subject: Subject) -> list[Plot | None]:
         curves = mapping(e.get("perplexity"))
         series = [Series(label, at_places(nums(e.get("k")), nums(curves.get(name)))) for name, label in _CURVES.items()]
         marks = [
-            Mark("y", value, f"{label} {number(value)}")
+            Mark("y", value, f"{label} {figure(value)}")
             for key, label in (("baseline", "untouched"), ("projected", "PCs with 90%"))
             if (value := num(e.get(key))) is not None
         ]
@@ -128,10 +130,10 @@ def projection(subject: Subject) -> list[Plot | None]:
 def _at_ends(rung: str, series: list[Series], what: str) -> list[str]:
     """Say what each curve has at the least and the greatest k."""
     places = sorted({x for one in series for x, _ in known(one)})
-    told = []
-    for k in dict.fromkeys(places[:1] + places[-1:]):
-        told.append(compared(rung, {one.name: dict(known(one)).get(k) for one in series}, f", {what} at k = {k:g}"))
-    return told
+    return [
+        compared(rung, {one.name: dict(known(one)).get(k) for one in series}, f", {what} at k = {k:g}")
+        for k in dict.fromkeys(places[:1] + places[-1:])
+    ]
 
 
 def ablation_by_rank(subject: Subject) -> list[Plot | None]:
@@ -158,13 +160,13 @@ def _by_rank(subject: Subject, predicate: str, key: str, label: str) -> list[Plo
         marks, told = [], [_greatest(rung, one) for one in series]
         if (beside := spread_of(nums(e.get("random")))) is not None and most[key] > 0:
             marks.append(Mark("y", beside[0] / most[key], "random directions, mean"))
-            told.append(f"Random directions: {number(beside[0])} nats in the mean, the PCs {number(most[key])} at most.")
+            told.append(f"Random directions: {figure(beside[0])} nats in the mean, the PCs {figure(most[key])} at most.")
         row = next((row for row in subject.rows_of(predicate) if row.cell.rung == rung and row.value is not None), None)
         if row is not None:
-            told.append(f"{row.unit}: {number(row.value or 0.0)}, {row.verdict.word}.")
+            told.append(f"{row.unit}: {figure(row.value or 0.0)}, {row.verdict.word}.")
         title = f"Variance of single PCs at mid and {label}, each over its greatest ({rung})"
         x, y = Axis("rank of the PC (log scale)", log=True), Axis("share of the greatest (log scale)", log=True)
-        plots.append(subject.plot(f"{predicate}-{rung}", title, x, y, series, told, marks, f"The greatest KL is {number(most[key])} nats."))
+        plots.append(subject.plot(f"{predicate}-{rung}", title, x, y, series, told, marks, f"The greatest KL is {figure(most[key])} nats."))
     return plots
 
 
@@ -191,5 +193,3 @@ def logit_change(subject: Subject) -> Plot | None:
         told.append(compared(rung, {"PCs": own[rung], "random subspaces in the mean": of and of[0]}))
     title = "First canonical correlation of scores on directions ablated together with the change of logits"
     return subject.plot("logits", title, Axis("rung", names=names), Axis("correlation"), series, told, lying=True)
-
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from reports.ledger import number
 from reports.plot_subject import (
     BLOCK,
     PERPLEXITY,
@@ -21,7 +20,7 @@ from reports.plot_subject import (
     nums,
     place,
 )
-from reports.plot_values import Axis, Mark, Plot, Point, Series
+from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 _LABELS = {
     "direct": "direct INT4",
@@ -97,7 +96,11 @@ def exceptions(subject: Subject, predicate: str) -> Plot | None:
         layers = num(mapping(mapping(shown).get("own")).get("layers"))
         total = sum(count or 0.0 for count in of.values())
         told.append(f"On {rung}, {total:.0f}{'' if layers is None else f' of {layers:.0f}'} layers do better than direct quantisation.")
-    kinds = tuple(sorted(dict.fromkeys(kind for of in counts.values() for kind in of), key=lambda kind: -max(of.get(kind) or 0 for of in counts.values())))
+    kinds = tuple(
+        sorted(
+            dict.fromkeys(kind for of in counts.values() for kind in of), key=lambda kind: -max(of.get(kind) or 0 for of in counts.values())
+        )
+    )
     kinds = kinds[:20]
     series = by_rung({rung: [Point(float(i), of.get(kind, 0.0)) for i, kind in enumerate(kinds)] for rung, of in counts.items()}, "bars")
     title = f"Exceptions by kind of layer: where {label} does better than direct quantisation"
@@ -125,11 +128,15 @@ def downstream(subject: Subject) -> Plot | None:
     for e in found.values():
         for name, row in mapping(e.get("variants")).items():
             labels.setdefault(str(name), _label(str(name), row))
-    curves, told, marks = {}, [], {}
+    curves, told = {}, []
+    marks: dict[str, list[tuple[float, str]]] = {}
     for rung, e in found.items():
         base, variants = num(e.get("baseline")), mapping(e.get("variants"))
         rows = {name: mapping(variants.get(name)) for name in labels}
-        curves[rung] = [Point(float(i), *(num(rows[name].get(key)) for key in ("perplexity", "low", "high"))) for i, name in enumerate(labels)]
+        curves[rung] = [
+            Point(float(i), num(rows[name].get("perplexity")), num(rows[name].get("low")), num(rows[name].get("high")))
+            for i, name in enumerate(labels)
+        ]
         told.append(extremes(rung, {labels[name]: num(row.get("perplexity")) for name, row in rows.items()}, "perplexity"))
         if base is not None:
             marks.setdefault(f"{base:.4g}", []).append((base, rung))
@@ -170,7 +177,9 @@ def spectral(subject: Subject, predicate: str, what: str) -> Plot | None:
     e = next(iter(subject.rungs(predicate).values()), {})
     points = tuple(Point(float(i), *_three(e.get(key))) for i, key in enumerate(names))
     excess = _three(e.get("excess"))[0]
-    told = ["There is no figure." if excess is None else f"The Gini of {what} exceeds that of shuffled ones by {number(excess)} in the mean."]
+    told = [
+        "There is no figure." if excess is None else f"The Gini of {what} exceeds that of shuffled ones by {figure(excess)} in the mean."
+    ]
     title = f"Concentration of the cosine transform of {what}"
     legend = "Mean over matrices; whiskers: the least and the greatest."
     x = Axis("of squared coefficients", names=tuple(names.values()))
