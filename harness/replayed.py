@@ -1,4 +1,4 @@
-"""A laboratory that measures nothing: what a run had kept of a test is handed out again, on any machine, without model or text. No torch."""
+"""A laboratory that measures nothing: what a run kept of a test is handed out again, without model or text. No torch."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--bundle": {
         "metavar": "DIR",
-        "help": "for every falsified cell keep what its figure is computed from, the windows' token ids and the command; 'python -m reports "
-        "replay DIR' computes it again, without the model. A bundle that is there is replaced whole",
+        "help": "for every falsified cell keep what its figure is computed from, the windows' token ids and the command; "
+        "'python -m reports replay DIR' computes it again, without the model. A bundle that is there is replaced whole",
     },
     "--challengers": {
         "action": "append",

@@ -1,4 +1,4 @@
-"""Where a run writes to: report, store, the maps of ``--save-maps``, the table of ``--tokens``, the bundle; refused early when it cannot."""
+"""Where a run writes to: report, store, maps (``--save-maps``), table of tokens (``--tokens``), bundle; refused early when it cannot."""
 
 from __future__ import annotations
 
