@@ -130,10 +130,11 @@ class Laboratory(Measuring):
         table = self._bench.tokens
         if table is None:
             return None
-        late = None
+        late, handed = None, dict(self.handed)
         if self.model.n_blocks >= FEWEST_BLOCKS:
             with contextlib.suppress(MeasurementError):  # It is told where it is judged; here its columns stay empty.
                 late = self.late_blocks(rung)
+        self.handed = handed  # No figure rests on what only the table has.
         try:
             self.written["tokens"] = file = table.keep(self.model.name, self.corpus.name, rung, self.exit(rung), late)
         except MeasurementError as error:

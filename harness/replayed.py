@@ -10,17 +10,15 @@ from fixtures.corpus import Corpus
 from fixtures.errors import CorpusError
 from fixtures.models import Model
 from fixtures.sources import Folder
-from harness import measurement as m
 from harness.errors import MeasurementError, again
 from harness.laboratory import Laboratory
 from harness.layouts import Windows
 from harness.map_file import SavedMaps
 from harness.measurement import Measurement
-from harness.measuring import Handed
+from harness.measuring import Handed, Measuring
 from harness.protocol import Protocol
 from harness.statistics import Array
 from harness.subject import SubjectFacts
-from harness.transfer import Scores, Transfer
 
 
 class NotKeptError(Exception):
@@ -32,15 +30,13 @@ class Kept:
     """What one test was given.
 
     ``windows``: layout → token ids. ``versions`` and ``arrays``: by measurement, which version of it, and what it found. ``failures``: what
-    was raised in a measurement's place. ``texts``: the texts whose maps were compared, its own first. ``maps``, ``tokens``: what was said
-    of the files that ``--save-maps`` and ``--tokens`` wrote.
+    was raised in a measurement's place. ``maps``, ``tokens``: what was said of the files that ``--save-maps`` and ``--tokens`` wrote.
     """
 
     windows: Mapping[str, Windows]
     versions: Mapping[str, int]
     arrays: Mapping[str, Mapping[str, Array]]
     failures: Mapping[str, Exception] = field(default_factory=dict)
-    texts: tuple[str, ...] = ()
     maps: SavedMaps | None = None
     tokens: str | MeasurementError | None = None
 
@@ -71,10 +67,8 @@ class Replayed(Laboratory):
             raise again(self._kept.tokens)
         return self._kept.tokens
 
-    def transfer(self, rung: str) -> Transfer | None:
-        """The scores of the texts' maps; the maps themselves are not needed for the figure."""
-        scores: Scores = self._find(m.TRANSFER, rung)
-        return Transfer(self._kept.texts, scores)
+    def _elsewhere(self, rung: str) -> list[Measuring]:
+        raise NotKeptError("maps of other texts are not kept: no verdict rests on them")
 
     def _once(self, measurement: Measurement) -> dict[str, Any]:
         name, kept = measurement.name, self._kept

@@ -19,7 +19,6 @@ import pytest
 from claims.verdicts import Verdict
 from fixtures.naming import printable, readable_size
 from harness import atomic
-from harness import measurement as m
 from harness.errors import LongWorkError, MeasurementError
 from harness.laboratory import Laboratory
 from harness.measuring import layout_of
@@ -141,19 +140,13 @@ class Bundler:
 
 def _written(folder: Path, lab: Laboratory, row: Row) -> Told:
     """Write what a test was given, and return what a bundle says of it. Raises OSError."""
-    rung, records, failures, layouts_read = row.cell.rung, {}, {}, {layout_of(row.cell.rung)}
-    texts: list[str] = []
+    records, failures, layouts_read = {}, {}, {layout_of(row.cell.rung)}
     for name, (measurement, found) in list(lab.handed.items()):
         if isinstance(found, Exception):
             # Others end a test.
             if isinstance(found, (LongWorkError, MeasurementError)):
                 failures[name] = {"kind": type(found).__name__, "text": str(found)}
             continue
-        if measurement in m.LAST_MAP:  # A matrix of weights as large as a layer's, of which the figure takes what it scored.
-            continue
-        if measurement in m.TRANSFER:
-            of_all = lab.transfer(rung)
-            texts = list(of_all.sources) if of_all else []
         layouts_read.add(measurement.layout)
         arrays = {f"{each}/{part}": array for each, result in found.items() for part, array in result.arrays.items()}
         records[name] = bundle_file.add(folder, "records", bundle_file.entry(lab.key(measurement), arrays))
@@ -168,7 +161,6 @@ def _written(folder: Path, lab: Laboratory, row: Row) -> Told:
         "windows": windows,
         "records": records,
         "failures": failures,
-        "texts": texts,
         "maps": None if maps is None else {**asdict(maps), "file": str(maps.file)},
         "tokens": {"kind": "MeasurementError", "text": str(tokens)} if isinstance(tokens, Exception) else tokens,
     }

@@ -52,7 +52,6 @@ class CellPart(_Part):
     windows: dict[Name, WindowsName]
     records: dict[Name, RecordName]
     failures: dict[Name, FailurePart]
-    texts: tuple[Name, ...]
     maps: MapsPart | None
     tokens: Line | FailurePart | None
 

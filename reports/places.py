@@ -78,6 +78,8 @@ def _check_bundle(option: Any, folder: Path, others: Mapping[str, Path | None]) 
         raise ValueError("cannot be replaced whole, something is mounted there; give a folder in it")
     if folder.is_dir() and (found := bundle_file.foreign(folder)):
         raise ValueError(f"holds something else than a bundle: {printable(found)}; give a new or an empty folder")
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise ValueError(f"{printable(folder.parent)} is not a folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     if why := report_file.why_not_writable(folder.with_name(f"{folder.name}.part")):
         raise ValueError(f"cannot be written, {why}")

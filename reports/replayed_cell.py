@@ -37,7 +37,7 @@ def laboratory_of(folder: Path, bundle: BundlePart, cell: CellPart) -> Replayed:
     maps = None if cell.maps is None else SavedMaps(**{**cell.maps.model_dump(), "file": Path(cell.maps.file)})
     tokens = MeasurementError(cell.tokens.text) if isinstance(cell.tokens, FailurePart) else cell.tokens
     failures = {name: _KINDS[failure.kind](failure.text) for name, failure in cell.failures.items()}
-    kept = Kept(windows, versions, arrays, failures, cell.texts, maps, tokens)
+    kept = Kept(windows, versions, arrays, failures, maps, tokens)
     return Replayed(row.model, of_model["n_blocks"], row.corpus, facts, protocol, kept)
 
 
