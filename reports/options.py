@@ -97,6 +97,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Python that enters ways to store weights against direct quantisation (claim 3, strict), each a function under "
         "@challenger(name), 'from harness.challengers import challenger'; it is run. Repeatable",
     },
+    "--baseline": {
+        "metavar": "FILE",
+        "help": "the verdicts that this build is to keep, as 'python -m reports baseline' writes them: a verdict that flips fails the run, "
+        "exit code 1, and a falsification that is in the file does not",
+    },
     "--verdicts": {
         "default": "fail",
         "metavar": "fail|report",
