@@ -16,7 +16,7 @@ from harness import challengers
 from harness.measurement import Measurement, all_on
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store
-from reports import places, plan, plugin, provenance, subjects, workers
+from reports import bundle, places, plan, plugin, provenance, subjects, workers
 from reports.ledger import Cell, Ledger
 from reports.model_list import model_list
 from reports.options import OPTIONS, protocol_of
@@ -96,6 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(plugin.Recorder(config, report, guard), "claims-recorder")
         if config.pluginmanager.hasplugin("xdist"):
             config.pluginmanager.register(workers.Workers(config, chosen), "claims-workers")
+    if (folder := places.bundle_folder(option)) is not None and not option.plan:
+        config.pluginmanager.register(bundle.Bundler(config, folder), "claims-bundle")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

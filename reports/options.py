@@ -85,6 +85,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "write a table of single tokens (claim 5, exit_agreement): text, confidence, whether the exit head agrees, KL when late "
         "blocks are destroyed; one row a position, of every model, corpus and rung of the run; replaced whole",
     },
+    "--bundle": {
+        "metavar": "DIR",
+        "help": "for every falsified cell keep what its figure is computed from, the windows' token ids and the command; "
+        "'python -m reports replay DIR' computes it again, without the model. A bundle that is there is replaced whole",
+    },
     "--challengers": {
         "action": "append",
         "default": [],

@@ -60,6 +60,10 @@ class RowPart(_Part):
     reason: str | None
     quick: bool = Field(description="measured at quarter sizes, so not judged")
     would: str | None = Field(None, description="on a rung that carries no verdict, what it would be")
+    standard_error: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="of the figure, or of ln(value − origin) where there is an origin"
+    )
+    origin: Number | None = Field(None, description="where a ratio has its zero: its interval is taken on the log scale")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
