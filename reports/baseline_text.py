@@ -78,7 +78,8 @@ def _name(outcome: Outcome) -> str:
 
 def summary(comparison: Comparison, file: str) -> str:
     """Count outcomes in one line: ``baseline FILE: 37 cells and 3 claims stand, 1 cell flipped, 2 not selected, 4 new``."""
-    parts = [f"{_both(comparison.of('stands')) or 'nothing'} stand"]
+    stands = comparison.of("stands")
+    parts = [f"{_both(stands)} stand{'s'[: len(stands) == 1]}" if stands else "nothing stands"]
     parts += [f"{_both(flipped)} flipped"] if (flipped := comparison.of("flipped")) else []
     parts += [f"{_both(lost)} not measured any more"] if (lost := comparison.of("lost")) else []
     parts += [f"{_both(gone)} matched by nothing"] if (gone := comparison.of("gone")) else []

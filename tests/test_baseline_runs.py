@@ -136,7 +136,7 @@ def test_a_changed_text_is_named(place):
 
 def test_a_changed_bound_is_named(place):
     """The figure is what it was, from the store: the bound alone, and not the code that holds it."""
-    line = "            both(at_least(0.8, 0.4)),\n            fewest_blocks=8,\n            inside=CORRELATION,\n            measured_by=_LINEARITY,\n"
+    line = "            both(at_least(0.8, 0.4)),\n"
     project = place.changed_project("other", ("claims/declared.py", line, line.replace("0.8, 0.4", "1.5, 1.2")))
     done = place.run("--baseline=b.json", project=project)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -169,7 +169,7 @@ def test_what_was_not_selected_is_said_and_nothing_at_all_is_an_error(place):
     """A part of the baseline passes; a run that measured none of it does not; nor does one of nothing."""
     done = place.run("--baseline=b.json", tests=TESTS[1:2])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.section == ["baseline b.json: 1 cell stand, 3 cells and 2 claims not selected"]
+    assert done.section == ["baseline b.json: 1 cell stands, 3 cells and 2 claims not selected"]
     done = place.run("--baseline=b.json", tests=TESTS[1:2], rungs="held-out")
     assert done.returncode == 4, done.stdout + done.stderr
     assert done.section[0] == "ERROR: no cell of the baseline was measured in this run"
