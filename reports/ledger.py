@@ -18,6 +18,8 @@ _NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no 
 _ONE_TEXT = "compares texts: give --corpus more than once"
 UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, _ONE_TEXT, LongWorkError.REASON)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
+LEFT_OUT = (_NOT_SELECTED, _ONE_TEXT, LongWorkError.REASON)
+"""Of these, the reasons that lie in what a run was asked for."""
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ class ReportPart(_Part):
     evidence: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="of 'model/corpus': by 'predicate/rung' what stands beside a figure"
     )
+    baseline: dict[str, Any] | None = Field(None, description="what came of the comparison with --baseline")
 
 
 def json_schema() -> dict[str, Any]:
