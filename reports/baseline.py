@@ -33,8 +33,10 @@ KEPT = (Verdict.HOLDS, Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.NOT_APPL
 
 _DIGITS = re.compile(r"-[0-9a-f]{8}$")
 _ONE_LINE = 110
+LONGEST = 2000
+"""Characters of a reason."""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST)]
 
 
 def _a_date(text: str) -> str:

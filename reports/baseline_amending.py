@@ -72,8 +72,7 @@ def new(document: Document, reason: str, today: str) -> Baseline:
     for outcome in compare(draft.finished(), document).of("new"):
         draft.take(outcome)
     if not draft.changes:
-        quick = ": it was made with --quick, and nothing was judged" if any(row.quick for row in document.rows) else ""
-        raise ReportError(f"{document.name}: no verdict in it that could be kept{quick}")
+        raise ReportError(f"{document.name}: no verdict in it that could be kept")
     return draft.finished()
 
 

@@ -51,21 +51,24 @@ def run(options: argparse.Namespace) -> int:
         raise ReportError("--only: says what --amend takes over; add --amend")
     if options.reason is not None and not options.reason.strip():
         raise ReportError("--reason: empty; expected why these verdicts are right")
+    if options.reason is not None and len(options.reason.strip()) > baseline.LONGEST:
+        raise ReportError(f"--reason: {len(options.reason.strip()):,} characters; expected at most {baseline.LONGEST:,}")
     if options.check is not None:
         if options.amend or options.reason:
             raise ReportError("--check writes nothing; leave out --amend and --reason")
         return _check(options.check, options.report)
     if options.amend and options.reason is None:
         raise ReportError("--amend needs --reason TEXT: why the new verdicts are right; it is kept in the file")
-    document, file = read(options.report), Path(options.to).expanduser()
+    document, file = _judged(options.report), Path(options.to).expanduser()
     if options.amend:
         return _amend(document, file, options.only, options.reason)
     if file.exists():
         raise ReportError(f"{printable(file)}: is there already; change it with --amend --reason TEXT, or name another file with --to")
     made = baseline_amending.new(document, (options.reason or _FIRST).strip(), _today())
     _write(file, made)
-    cells, claims = (sum(len(getattr(subject, table)) for subject in made.subjects.values()) for table in ("cells", "claims"))
-    print(f"{printable(file)}: the verdicts of {cells} cells and {claims} claims are kept; pytest claims --baseline {printable(file)}")
+    sizes = [(table, sum(len(getattr(subject, table)) for subject in made.subjects.values())) for table in ("cells", "claims")]
+    told = " and ".join(baseline_text.count(size, table.removesuffix("s")) for table, size in sizes)
+    print(f"{printable(file)}: the verdicts of {told} are kept; pytest claims --baseline {printable(file)}")
     return 0
 
 
@@ -83,17 +86,19 @@ def _amend(document: Document, file: Path, only: list[str], reason: str) -> int:
 
 
 def _check(file: str, report: str) -> int:
-    document = read(report)
-    _judged(document)
+    document = _judged(report)
     comparison = compare(baseline.read(file), document)
     for line in baseline_text.lines(comparison, file, report):
         print(line)
     return comparison.exit_code
 
 
-def _judged(document: Document) -> None:
+def _judged(report: str) -> Document:
+    """Read a report of which something was judged. Raises ReportError."""
+    document = read(report)
     if any(row.quick for row in document.rows):
         raise ReportError(f"{document.name}: made with --quick, in which nothing is judged; measure at whole sizes")
+    return document
 
 
 def _write(file: Path, made: baseline.Baseline) -> None:

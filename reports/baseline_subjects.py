@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from fixtures.naming import did_you_mean, printable
+from fixtures.naming import printable
 from reports.baseline import Baseline, Subject, short
 
 Pair = tuple[str, str]
@@ -29,8 +29,7 @@ class Matches:
         ids = sum(len(baseline.subjects[key].cells) for key in self.absent)
         run = ", ".join(printable(f"{model}/{corpus}") for model, corpus in (*self.keys, *self.unknown))
         shown = ", ".join(printable(key) for key in self.absent)
-        hint = did_you_mean(self.absent[0], [f"{short(model)}/{short(corpus)}" for model, corpus in self.unknown])
-        return f"{ids} ids of {shown} match nothing{printable(hint)}: this run tests {run or 'nothing'}"
+        return f"{ids} ids of {shown} match nothing: this run tests {run or 'nothing'}"
 
 
 def match(baseline: Baseline, pairs: Iterable[Pair]) -> Matches:

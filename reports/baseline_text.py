@@ -25,7 +25,7 @@ def lines(comparison: Comparison, file: str, report: str) -> Iterator[str]:
     if comparison.error:
         yield f"ERROR: {comparison.error}"
     if moved := [outcome for outcome in comparison.of("stands") if outcome.moved]:
-        yield f"{_count(len(moved), 'figure')} moved by more than the combined standard error; the verdict stands:"
+        yield f"{count(len(moved), 'figure')} moved by more than the combined standard error; the verdict stands:"
         for outcome in moved[:_MOST_NAMED]:
             if outcome.entry and outcome.row:
                 yield f"  {printable(outcome.ident)}: {outcome.entry.judged.word}, {figures(outcome.entry, outcome.row)}"
@@ -91,11 +91,12 @@ def summary(comparison: Comparison, file: str) -> str:
 def _both(outcomes: list[Outcome]) -> str:
     claims = sum(outcome.of_claim for outcome in outcomes)
     counts = [(len(outcomes) - claims, "cell"), (claims, "claim")]
-    return " and ".join(_count(count, what) for count, what in counts if count)
+    return " and ".join(count(number, what) for number, what in counts if number)
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'s'[: count != 1]}"
+def count(number: int, what: str) -> str:
+    """Write a number of things: ``1 cell``, ``2 cells``."""
+    return f"{number} {what}{'s'[: number != 1]}"
 
 
 def _wrapped(line: str) -> list[str]:

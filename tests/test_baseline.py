@@ -80,11 +80,6 @@ def test_any_other_verdict_fails(predicate, figure, title):
     assert ("good news still has to be recorded" in text) is title.startswith("UNEXPECTED")
 
 
-def changed(**facts):
-    """Facts of a run that is not the baseline's."""
-    return facts
-
-
 @pytest.mark.parametrize(
     ("facts", "cause"),
     [
@@ -281,7 +276,7 @@ def test_a_file_that_is_no_baseline_is_refused_in_one_line(tmp_path, text, messa
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=15)
 @given(st.text(min_size=1).filter(str.strip), st.floats(-1, 1), st.floats(0, 1))
 def test_any_reason_and_figure_is_written_and_shown(tmp_path_factory, reason, value, half):
     """Whatever a reason holds, the file is read back, and the terminal keeps its lines."""
