@@ -50,7 +50,7 @@ def _changed(outcome: Outcome) -> Iterator[str]:
     assert entry is not None
     now = outcome.now.word if outcome.now else "no such cell"
     title = "NOT MEASURED" if outcome.kind == "lost" else "UNEXPECTED HOLDS" if outcome.unexpected else "FLIPPED"
-    yield printable(f"{title}: {_name(outcome)}: {entry.judged.word} → {now}")
+    yield printable(f"{title}: {name_of(outcome)}: {entry.judged.word} → {now}")
     row = outcome.row
     if row is not None and outcome.kind == "flipped":
         yield f"  figure {figures(entry, row)}{bound_text(row)}"
@@ -63,7 +63,8 @@ def _changed(outcome: Outcome) -> Iterator[str]:
     yield from _wrapped(f"  {entry.judged.word} was kept since {entry.since}: {printable(entry.reason)}")
 
 
-def _name(outcome: Outcome) -> str:
+def name_of(outcome: Outcome) -> str:
+    """Say which verdict it is: of a cell, or of a claim."""
     if outcome.of_claim:
         return f"{outcome.ident} · {outcome.key.replace('/', ' · ')}"
     if outcome.row is None:

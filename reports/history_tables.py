@@ -45,11 +45,11 @@ SELECT {key}, spell, any_value(verdict) AS verdict, count(*) AS runs, min(run) A
 FROM (SELECT *, sum((before IS DISTINCT FROM verdict)::INTEGER) OVER (PARTITION BY {key} ORDER BY run) AS spell FROM {name}_steps)
 GROUP BY {key}, spell;
 """
+# The first closes Python's variables to queries too.
 _NO_FILES = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
 }
 
 

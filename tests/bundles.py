@@ -92,3 +92,17 @@ def forge_file(bundle: Path, name: str, change: Callable[[dict[str, Any], dict[s
                 cell[kind] = {what: new if file == name else file for what, file in cell[kind].items()}
 
     return forge(bundle, rename)
+
+
+def refused(outcome: tuple[int, str, str], *words: str) -> bool:
+    """Whether a bundle was refused before anything was computed, in one line that has these words."""
+    code, out, err = outcome
+    assert (code, out) == (4, ""), outcome
+    assert err.count("\n") == 1
+    assert all(word in err for word in words), err
+    return True
+
+
+def first(bundle: Path, kind: str = "records") -> str:
+    """Some file of a kind that the cell of r2 was given."""
+    return next(iter(next(cell for cell in manifest(bundle)["cells"] if cell["row"]["predicate"] == "r2")[kind].values()))

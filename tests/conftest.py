@@ -17,6 +17,7 @@ import torch
 import transformers
 from filelock import FileLock
 
+from reports.__main__ import main
 from tests import bundles, planted
 
 ROOT = Path(__file__).parent.parent
@@ -95,6 +96,24 @@ def bundled(tmp_path_factory, worker_id):
             bundles.make(folder)
             (folder / "made").touch()
     return bundles.made_in(folder)
+
+
+@pytest.fixture
+def bundle(bundled, tmp_path):
+    """A copy of the bundle, to be damaged."""
+    return Path(shutil.copytree(bundled.bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def replayed(bundle, capsys):
+    """Replay the copy, with options; returns the exit code, and what was printed to either stream."""
+
+    def run(*options):
+        code = main(["replay", str(bundle), *map(str, options)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture

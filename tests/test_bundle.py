@@ -61,6 +61,7 @@ def test_a_record_holds_sums_and_no_moments(bundled):
     assert {split: list(ids.shape) for split, ids in windows.arrays.items()} == {
         split: shape for split, (shape, _) in key["tokens"].items()
     }
+    assert set(cells["exit_agreement", "strict"]["records"]) == {"exit head at mid, strict windows"}  # Not what other tests were given.
     # What a test learnt was not measured is part of what it was given.
     assert cells["exit_excess", "paper"]["failures"]["exit head on the embeddings, paper windows"]["kind"] == "LongWorkError"
     assert cells["exit_agreement", "strict"]["tokens"].endswith("tokens.parquet")

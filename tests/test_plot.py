@@ -62,10 +62,10 @@ def test_points_lie_where_their_values_do():
 
 def test_a_lying_plot_has_its_categories_downwards_and_values_to_the_right():
     """Each category lies below the one before; the greater value further right."""
-    first, second = data(plot(line_of(1, 3, kind="points"), x=Axis("method", names=("one", "two")), lying=True))
-    assert first[0] < second[0]
+    first, second = data(plot(line_of(3, 1, kind="points"), x=Axis("method", names=("one", "two")), lying=True))
+    assert first[0] > second[0]
     assert first[1] < second[1]
-    assert (first[2], second[2]) == ("a, one: 1", "a, two: 3")
+    assert (first[2], second[2]) == ("a, one: 3", "a, two: 1")
 
 
 def test_a_reference_mark_stands_at_its_value():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,42 +16,9 @@ from harness.easy_protocol import EasyProtocol
 from harness.protocol import Protocol
 from harness.replayed import protocol_from
 from reports import replay
-from reports.__main__ import main
 from reports.bundle_schema import BundlePart
 from reports.replayed_cell import laboratory_of
-from tests.bundles import ROOT, forge, forge_file, manifest
-
-
-@pytest.fixture
-def bundle(bundled, tmp_path):
-    """A copy of the bundle, to be damaged."""
-    return Path(shutil.copytree(bundled.bundle, tmp_path / "bundle"))
-
-
-@pytest.fixture
-def replayed(bundle, capsys):
-    """Replay the copy, with options; returns the exit code, and what was printed to either stream."""
-
-    def run(*options):
-        code = main(["replay", str(bundle), *map(str, options)])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-def refused(outcome, *words):
-    """Whether a bundle was refused before anything was computed, in one line that has these words."""
-    code, out, err = outcome
-    assert (code, out) == (4, ""), outcome
-    assert err.count("\n") == 1
-    assert all(word in err for word in words), err
-    return True
-
-
-def first(bundle, kind="records"):
-    """Some file of a kind that the cell of r2 was given."""
-    return next(iter(next(cell for cell in manifest(bundle)["cells"] if cell["row"]["predicate"] == "r2")[kind].values()))
+from tests.bundles import ROOT, first, forge, forge_file, manifest, refused
 
 
 def test_every_cell_comes_out_as_reported(replayed, bundled):
@@ -94,112 +59,6 @@ def test_neither_torch_nor_model_nor_network_is_needed(bundled, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "differs" not in done.stdout
     assert "refused" not in done.stdout
-
-
-@pytest.mark.parametrize("kind", ["bundle.json", "records", "windows"])
-def test_one_bit_anywhere_is_seen(bundle, replayed, kind):
-    """Whichever bit of whichever file is flipped, the bundle is refused."""
-    draw = random.Random(kind)
-    files = [bundle / kind] if kind == "bundle.json" else sorted((bundle / kind).iterdir())
-    for file in files * (12 // len(files) + 1):
-        whole = file.read_bytes()
-        place, bit = draw.randrange(len(whole)), draw.randrange(8)
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
-        assert refused(replayed(), "bundle.json" if kind == "bundle.json" else file.name), (file, place, bit)
-        file.write_bytes(whole)
-    assert replayed()[0] == 0
-
-
-def swap(bundle):
-    """Two files in the place of one another."""
-    one, two = sorted((bundle / "records").iterdir())[:2]
-    one_bytes, two_bytes = one.read_bytes(), two.read_bytes()
-    one.write_bytes(two_bytes)
-    two.write_bytes(one_bytes)
-
-
-def link(bundle):
-    """A link in the place of a file, to a copy of it outside."""
-    file = bundle / first(bundle)
-    file.rename(bundle.parent / "outside")
-    file.symlink_to(bundle.parent / "outside")
-
-
-def truncate(bundle):
-    """The last byte is lost."""
-    file = bundle / first(bundle)
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def write_value(bundle, text):
-    """Another word where a row has its value."""
-    said = (bundle / "bundle.json").read_text()
-    (bundle / "bundle.json").write_text(re.sub(r'"value": [^,]*', f'"value": {text}', said, count=1))
-
-
-DAMAGE = {
-    "a file is missing": (lambda b: (b / first(b)).unlink(), ("is missing",)),
-    "the manifest is missing": (lambda b: (b / "bundle.json").unlink(), ("no bundle.json",)),
-    "a file too many": (lambda b: (b / "windows" / "x").write_text(""), ("windows/x", "not part")),
-    "a note beside it": (lambda b: (b / "README").write_text(""), ("README", "not part")),
-    "a folder too many": (lambda b: (b / "more").mkdir(), ("more", "no plain file")),
-    "a folder in a folder": (lambda b: (b / "records" / "x").mkdir(), ("records/x", "no plain file")),
-    "truncated": (truncate, ("was altered", "bytes")),
-    "swapped": (swap, ("was altered",)),
-    "a link out of the folder": (link, ("no plain file",)),
-    "a folder of links": (lambda b: (b / "windows").rename(b.parent / "w") and (b / "windows").symlink_to(b.parent / "w"), ("windows",)),
-    "one space more": (lambda b: (b / "bundle.json").write_text((b / "bundle.json").read_text() + " "), ("was altered",)),
-    "not a number": (lambda b: write_value(b, "NaN"), ("NaN is not a number",)),
-    "an infinite number": (lambda b: write_value(b, "-Infinity"), ("-Infinity is not a number",)),
-    "too large a number": (lambda b: write_value(b, "1e999"), ("bundle.json",)),
-    "two of one name": (lambda b: write_value(b, '1,\n    "value": 0'), ("was altered",)),
-    "not JSON": (lambda b: (b / "bundle.json").write_text("{"), ("bundle.json",)),
-    "nested too deep": (lambda b: (b / "bundle.json").write_text("[" * 200_000), ("bundle.json",)),
-    "a list": (lambda b: (b / "bundle.json").write_text("[]\n"), ("not an object",)),
-    "something else": (lambda b: shutil.rmtree(b), ("cannot be read",)),
-}
-
-
-@pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_bundle_is_refused(bundle, replayed, what):
-    """Missing, additional, altered, swapped and truncated files, links, folders, and manifests that no run wrote."""
-    damage, words = DAMAGE[what]
-    damage(bundle)
-    assert refused(replayed(), *words)
-
-
-def traverse(name):
-    """Have a cell take a record from outside the folder."""
-
-    def change(contents):
-        old = next(iter(contents["files"]))
-        contents["files"][name] = contents["files"].pop(old)
-        for cell in contents["cells"]:
-            cell["records"] = {what: name if file == old else file for what, file in cell["records"].items()}
-
-    return change
-
-
-CRAFTED = {
-    "a path upwards": (traverse("records/../../../etc/passwd"), "pattern"),
-    "an absolute path": (traverse("/etc/passwd"), "pattern"),
-    "another format": (lambda c: c.update(format=2), "format 2"),
-    "another kind": (lambda c: c.update(kind="zip"), "zip"),
-    "an unknown field": (lambda c: c.update(more=1), "more"),
-    "no rows": (lambda c: c["cells"][0].pop("row"), "cells.0.row"),
-    "words for numbers": (lambda c: c["cells"][0]["row"].update(value="0.5"), "value"),
-    "a file of no cell": (lambda c: c["cells"].clear(), "not part"),
-    "a file that is not listed": (lambda c: c["files"].popitem(), "missing"),
-    "control characters": (lambda c: c.update({"\x1b[2J": 1}), "\\x1b"),
-}
-
-
-@pytest.mark.parametrize("what", CRAFTED)
-def test_a_crafted_manifest_is_refused(bundle, replayed, what):
-    """Though its digest fits: names that lead out of the folder, other formats, what is no number, what no bundle has."""
-    change, word = CRAFTED[what]
-    forge(bundle, change)
-    assert refused(replayed(), word)
 
 
 FORGED = {
