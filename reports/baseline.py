@@ -29,6 +29,7 @@ from reports.schema import BoundPart, Number
 
 VERSION = 1
 DEFAULT_FILE = "assay-baseline.json"
+FIGURE = ("value", "low", "high", "level", "standard_error", "origin")
 KEPT = (Verdict.HOLDS, Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE)
 
 _DIGITS = re.compile(r"-[0-9a-f]{8}$")
@@ -61,6 +62,8 @@ class Held(_Part):
     low: Number | None = None
     high: Number | None = None
     level: Number | None = None
+    standard_error: Number | None = None
+    origin: Number | None = None
     bound: BoundPart | None = None
     reason: Text
     since: Day

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from fixtures.naming import did_you_mean, printable
-from reports.baseline import KEPT, VERSION, Baseline, Entry, Subject, ident_of, rounded, setup_name
+from reports.baseline import FIGURE, KEPT, VERSION, Baseline, Entry, Subject, ident_of, rounded, setup_name
 from reports.baseline_check import Comparison, Outcome, compare
 from reports.baseline_subjects import Pair, key_for
 from reports.document import Document, ReportError
@@ -57,7 +57,7 @@ class Draft:
         name = setup_name(setup)
         self.setups[name] = setup
         row, fields = outcome.row, {"verdict": str(outcome.now), "reason": self.reason, "since": self.today, "setup": name}
-        figure = {part: rounded(getattr(row, part)) for part in ("value", "low", "high", "level")} if row else {}
+        figure = {part: rounded(getattr(row, part)) for part in FIGURE} if row else {}
         bound = BoundPart(**row.bound.__dict__) if row and row.bound else None
         return Entry.model_validate({**fields, **figure, "bound": bound})
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
-from statistics import NormalDist
+from dataclasses import replace
 
 from claims import Verdict
 from claims.declared import all_predicates
 from fixtures.naming import printable
 from harness.measurement import all_on
-from reports.baseline import Held, rounded
+from harness.protocol import Protocol
+from reports.baseline import FIGURE, Held, rounded
 from reports.ledger import Cell, Row, figure_text, number
 from reports.setups import Difference, Setup, differences
+from reports.standard_errors import gap
 
 _HASH = re.compile(r"[0-9a-f]{40,}")
 _WITH = {"provenance": "weights", "edition": "text", "splitting": "text"}
@@ -28,20 +29,20 @@ def same_figure(before: Held, row: Row) -> bool:
     return before.value is not None and now == (before.value, before.low, before.high)
 
 
-def moved(before: Held, row: Row) -> bool:
-    """Whether a figure moved by more than its two standard errors combined, √(s₁² + s₂²), s from intervals by normal quantiles."""
+def moved(before: Held, row: Row, freedom: tuple[int, int]) -> bool:
+    """Whether a figure moved by more than the standard error of the difference. ``freedom``: of both jackknives, in degrees."""
     if before.value is None or row.value is None:
         return (before.value is None) is not (row.value is None)
     if rounded(row.value) == before.value:
         return False
-    errors = [_error(before.low, before.high, before.level), _error(row.low, row.high, row.level)]
-    return abs(row.value - before.value) > math.hypot(*errors)
+    found = gap(replace(row, **{name: getattr(before, name) for name in FIGURE}), row, freedom)
+    return found is not None and (found.z is None or abs(found.z) > 1)
 
 
-def _error(low: float | None, high: float | None, level: float | None) -> float:
-    if low is None or high is None or level is None or not 0 < level < 1:
-        return 0.0
-    return (high - low) / 2 / NormalDist().inv_cdf((1 + level) / 2)
+def freedom(setup: Setup) -> int:
+    """Return the degrees of freedom of a jackknife over groups of windows, as far as a set-up says."""
+    groups = setup.get("protocol.groups", "")
+    return int(groups) - 1 if groups.isdecimal() else Protocol().groups - 1
 
 
 def causes(cell: Cell, before: Held, row: Row, was: Setup, now: Setup) -> list[str]:

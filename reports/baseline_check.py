@@ -9,7 +9,7 @@ from typing import Any, Literal
 from claims import Verdict
 from fixtures.naming import did_you_mean, printable
 from reports.baseline import Baseline, Entry, Subject, claim_ident, ident_of, is_kept
-from reports.baseline_causes import NOTHING, causes, moved, of_setups
+from reports.baseline_causes import NOTHING, causes, freedom, moved, of_setups
 from reports.baseline_subjects import Matches, Pair, match
 from reports.document import Document
 from reports.ledger import LEFT_OUT, Cell, ClaimVerdict, Row
@@ -127,7 +127,7 @@ def _claims(document: Document, pair: Pair) -> list[ClaimVerdict]:
 
 def _cell(key: str, ident: str, entry: Entry, row: Row, was: dict[str, str], now: dict[str, str]) -> Outcome:
     if row.verdict is entry.judged:
-        return Outcome("stands", key, ident, entry, row, moved=moved(entry, row))
+        return Outcome("stands", key, ident, entry, row, moved=moved(entry, row, (freedom(was), freedom(now))))
     if row.verdict is Verdict.UNTESTED and row.reason in LEFT_OUT:
         return Outcome("left out", key, ident, entry, row, why=(row.reason or "",))
     if row.verdict in (Verdict.UNTESTED, Verdict.ERROR):
