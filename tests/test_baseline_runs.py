@@ -199,3 +199,13 @@ def test_bad_baselines_end_a_run_before_anything_is_loaded(claims, first, pytest
         result.stderr.fnmatch_lines([message])
         assert not (pytester.path / "report.json").exists()
     assert (pytester.path / "good.json").read_text() == text
+
+
+def test_a_model_that_cannot_be_measured_any_more_is_an_error(claims, first, pytester, shelf):
+    """Exit code 6, as without a baseline; what was lost is named with the reason."""
+    shutil.copytree(shelf / "broken", pytester.path / "model")
+    shutil.copytree(first.folder / "text", pytester.path / "text")
+    result = claims(f"--baseline={first.folder / 'b.json'}", "--model=./model", "--corpus=text", "-m", "paper", model=None, text=None)
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["NOT MEASURED: claim 4 · monotonic · model-*: HOLDS → ERROR", "*because: *changes the stream between*"])
+    assert {lost["now"] for lost in result.report["baseline"]["lost"]} == {"error"}
