@@ -20,7 +20,7 @@ from harness.protocol import RUNGS, Protocol
 from harness.statistics import Figure
 from reports.__main__ import COMMANDS
 from reports.document import read
-from reports.ledger import number
+from reports.ledger import ladder, number
 from reports.options import OPTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -262,6 +262,21 @@ def test_quoted_figures_are_the_kept_reports(page):
     assert len(quoted) > 10
     for figure, predicate, block, rung in quoted:
         assert figure == number(rows[predicate, int(block) if block else None, rung]), (predicate, block, rung)
+
+
+def test_what_is_said_beside_quoted_figures_is_in_the_kept_report():
+    """The cap of the ladder's first example, its sentence on r2_lost, its verdicts and the level of the annotated line."""
+    document = read(KEPT)
+    rows = {(row.cell.predicate, row.cell.block, row.cell.rung): row for row in document.rows}
+    page = " ".join(PAGES["docs/ladder.md"].split())
+    k, cap = re.search(r"map has k = (\d+) of 576, so that no R² above ([\d.]+) was", page).groups()
+    assert rows["r2", 29, "paper"].reason == f"V_k: k = {k}, which caps R² at {cap}"
+    (quoted,) = re.findall(r"^> r2_lost: (.*); …$", PAGES["docs/ladder.md"], re.M)
+    lost = [row for row in document.rows if row.cell.predicate == "r2_lost"]
+    assert ladder(PREDICATES["r2_lost"], lost, 30).startswith(quoted)
+    for name, before, after in re.findall(r"`(\w+)`, `strict`\)[^:]*: (\w+) becomes (\w+)", page):
+        assert [rows[name, None, rung].verdict.word for rung in JUDGED] == [before, after], name
+    assert f"here at {rows['r2_lost', None, 'paper'].level:.2%}" in PAGES["docs/reading-a-verdict.md"]
 
 
 @pytest.mark.parametrize("page", OURS)
