@@ -43,8 +43,16 @@ def report(model="m", corpus="c", **changed):
     for row in rows_of(model, corpus):
         ledger.add(row)
     facts = {
-        "models": {model: {"n_blocks": N_BLOCKS, "weights": "ab" * 32, "about": "a model", "source": "/home/me/models/m.gguf"}},
-        "corpora": {corpus: {"text": "cd" * 32, "edition": "folder c"}},
+        "models": {
+            model: {
+                "n_blocks": N_BLOCKS,
+                "weights": "ab" * 32,
+                "about": "a model",
+                "source": "/home/me/models/m.gguf",
+                **dict.fromkeys(("provenance", "dtype", "device", "attention"), "as it is"),
+            }
+        },
+        "corpora": {corpus: {"text": "cd" * 32, "edition": "folder c", "splitting": "a / b", "chosen": "named"}},
         "protocol": Protocol().as_dict(),
         "bounds": state(),
         "environment": {

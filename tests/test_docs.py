@@ -29,10 +29,6 @@ PAGES = {
     file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8")
     for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
-OURS = [
-    "README.md",
-    *(f"docs/{name}.md" for name in ("adding", "glossary", "ladder", "predicates", "reading-a-verdict", "reports", "running")),
-]
 PREDICATES = {predicate.name: predicate for _, predicate in all_predicates()}
 PYTESTS = {"-m", "-k", "-n", "--dist", "--junitxml"}
 PIPS = {"--no-deps", "--require-hashes", "--index-url", "--version"}
@@ -60,7 +56,7 @@ def commands(page):
 
 
 def options_of(line):
-    """The long options of a command line, and the short ones of pytest."""
+    """The long options of a command line."""
     return {word.partition("=")[0] for word in re.findall(r"(?<![\w-])--[a-z][\w-]*", line)}
 
 
@@ -73,7 +69,7 @@ def registry():
     MODELS.update(before)
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_python_block_compiles(page):
     """No example is broken Python."""
     for block in fenced(page, "python"):
@@ -132,7 +128,7 @@ OF_COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_option_exists(page):
     """Options of a command are those of that command; options named alone are those of some command of the suite."""
     for line in commands(page):
@@ -144,7 +140,7 @@ def test_every_option_exists(page):
         assert options_of(span) <= known, span
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_module_path_and_make_target_exists(page):
     """Modules, files of the repository and targets of make that a page names are there."""
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
@@ -160,7 +156,7 @@ def test_every_module_path_and_make_target_exists(page):
             assert find_spec(span) is not None, span
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_and_anchor_leads_somewhere(page):
     """Relative links name files that are there, and anchors headings of those."""
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
@@ -174,7 +170,7 @@ def test_every_link_and_anchor_leads_somewhere(page):
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_marker_exists(page):
     """Words of -m expressions are models, families, claims, rungs or core."""
     known = {
@@ -193,7 +189,7 @@ def test_every_marker_exists(page):
             assert {word.strip("()'\"") for word in "".join(found).split()} <= known, line
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_predicate_named_exists(page):
     """A span in snake case is a predicate, or one of few other names."""
     others = {"h_0", "h_b", "n_blocks", "model_type", "save_pretrained", "llama_family"}
@@ -279,7 +275,7 @@ def test_what_is_said_beside_quoted_figures_is_in_the_kept_report():
     assert f"here at {rows['r2_lost', None, 'paper'].level:.2%}" in PAGES["docs/reading-a-verdict.md"]
 
 
-@pytest.mark.parametrize("page", OURS)
+@pytest.mark.parametrize("page", PAGES)
 def test_quoted_lines_are_the_kept_reports(page, capsys):
     """A line in a text block is one that ``python -m reports show`` prints of the kept report, but for spaces."""
     lines = {" ".join(line.split()) for block in fenced(page, "text") for line in block.splitlines()}
