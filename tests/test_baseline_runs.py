@@ -136,7 +136,7 @@ def test_a_changed_text_is_named(place):
 
 def test_a_changed_bound_is_named(place):
     """The figure is what it was, from the store: the bound alone, and not the code that holds it."""
-    line = "            both(at_least(0.8, 0.4)),\n            fewest_blocks=8,\n            inside=CORRELATION,\n            measured_by=_LINEARITY,\n"
+    line = "            both(at_least(0.8, 0.4)),\n            fewest_blocks=8,\n            inside=CORRELATION,\n"
     project = place.changed_project("other", ("claims/declared.py", line, line.replace("0.8, 0.4", "1.5, 1.2")))
     done = place.run("--baseline=b.json", project=project)
     assert done.returncode == 1, done.stdout + done.stderr
