@@ -38,8 +38,7 @@ def command_of(document: Document, row: Row) -> str:
         marker = claim_of(row.cell.claim).marker
     except StopIteration:  # A claim of another version.
         marker = f"claim{row.cell.claim}"
-    several = len({model for model, _ in document.pairs}) > 1
-    named = f"{row.cell.model} and {marker} and {row.cell.rung}" if several else f"{marker} and {row.cell.rung}"
+    named = f"{row.cell.model} and {marker} and {row.cell.rung}"
     return shlex.join(["pytest", "claims", "-m", named, "-k", f"{row.cell.predicate}-{row.cell.model}-", *options])
 
 

@@ -94,20 +94,20 @@ class ModelPart(_Part):
     n_blocks: Annotated[int, Field(ge=1)]
     weights: str = Field(description="SHA-256 of the weights")
     family: str = ""
-    about: str = ""
-    provenance: str = ""
-    dtype: str = ""
-    device: str = ""
-    attention: str = ""
+    about: str
+    provenance: str
+    dtype: str
+    device: str
+    attention: str
 
 
 class CorpusPart(_Part):
     """A text."""
 
     text: str = Field(description="SHA-256 of both splits")
-    edition: str = ""
-    splitting: str = ""
-    chosen: str = ""
+    edition: str
+    splitting: str
+    chosen: str
 
 
 class BoundsPart(_Part):
@@ -116,6 +116,14 @@ class BoundsPart(_Part):
     sha256: str
     locked: bool
     amendments: tuple[str, ...]
+
+
+class TimingPart(_Part):
+    """Where a measurement comes from."""
+
+    stored: bool
+    windows: dict[str, int] = Field(description="windows of each split")
+    seconds: Number | None = None
 
 
 class ReportPart(_Part):
@@ -129,7 +137,7 @@ class ReportPart(_Part):
     protocol: dict[str, Any]
     bounds: BoundsPart
     environment: dict[str, Any]
-    timings: dict[str, Any] = Field(default_factory=dict)
+    timings: dict[str, Number | dict[str, TimingPart]] = Field(default_factory=dict)
     evidence: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="of 'model/corpus': by 'predicate/rung' what stands beside a figure"
     )

@@ -1,0 +1,106 @@
+"""``python -m reports``: what is there, how it refuses bad input, and that no command needs torch."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+
+from reports import __main__ as command
+from tests.conftest import ROOT
+from tests.test_document import row, written
+
+
+@pytest.fixture
+def report(tmp_path):
+    """A report file."""
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(written(row())))
+    return file
+
+
+def run(*words, blocked=("torch", "transformers")):
+    """Run ``python -m reports`` in a process of its own, in which some packages cannot be imported."""
+    block = "".join(f"sys.modules[{name!r}] = None; " for name in blocked)
+    code = f"import sys; {block}sys.path.insert(0, {str(ROOT)!r}); from reports.__main__ import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_every_command_has_help_and_needs_no_torch(name):
+    """Its help is there where torch cannot be imported, and says what it does."""
+    told = run(name, "--help")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(f"usage: python -m reports {name}")
+    assert command.COMMANDS[name][1].split()[0] in told.stdout.lower()
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_a_command_imports_none_of_the_others(name):
+    """So that each starts as fast as it can."""
+    code = (
+        f"import sys; from reports.__main__ import main\ntry: main([{name!r}, '--help'])\nexcept SystemExit: pass\nprint('|', *sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(told.stdout.rpartition("|")[2].split())
+    others = {module for other, (module, _) in command.COMMANDS.items() if other != name}
+    assert not others & loaded
+    assert not {"torch", "transformers", "scipy", "duckdb", "datasets"} & loaded
+
+
+def test_show_prints_what_the_run_printed(claims, tmp_path, capsys):
+    """The tables of the terminal, from the file."""
+    result = claims("--verdicts=report", model="falling")
+    capsys.readouterr()
+    assert command.main(["show", "report.json"]) == 0
+    shown = capsys.readouterr().out.split()
+    printed = result.stdout.str().partition(" verdicts ")[2].partition("\nreport: ")[0].split()
+    assert shown == printed[1:]  # In words, as a terminal may be of any width.
+
+
+def test_schema_is_a_json_schema(capsys, report):
+    """Printed whole; a report satisfies it."""
+    assert command.main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.validate(json.loads(report.read_text()), schema)
+
+
+BAD = {
+    "nothing": ([], "COMMAND"),
+    "no such command": (["shwo"], "invalid choice: 'shwo'"),
+    "no file": (["show"], "REPORT"),
+    "a missing file": (["show", "none.json"], "none.json: cannot be read (No such file or directory)"),
+    "no report": (["show", str(ROOT / "pyproject.toml")], "not JSON"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_in_a_line(words, said):
+    """Exit code 4, as everywhere, and no traceback."""
+    told = run(*words)
+    assert told.returncode == 4
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not told.stdout
+
+
+def test_a_closed_pipe_is_no_error(report):
+    """``| head`` ends the reader first."""
+    many = f"{report} " * 60  # More than a pipe holds.
+    code = f"{sys.executable} -m reports show {many} | head -n 1"
+    told = subprocess.run(["bash", "-o", "pipefail", "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert told.returncode == 0
+    assert told.stdout.count("\n") == 1
+    assert not told.stderr
+
+
+def test_modules_offer_what_the_table_says():
+    """Each has its arguments and a run, documented."""
+    for module, _ in command.COMMANDS.values():
+        loaded = importlib.import_module(module)
+        assert loaded.arguments.__doc__
+        assert loaded.run.__doc__
