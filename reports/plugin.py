@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -27,7 +28,7 @@ from fixtures.models import Model
 from fixtures.naming import printable
 from harness.errors import LongWorkError, MeasurementError, SubjectError, TextError
 from harness.statistics import Figure
-from reports import console, judgement, report_file
+from reports import console, github, judgement, report_file
 from reports.ledger import Cell, Ledger, Row, claim_of
 
 CELL = pytest.StashKey[tuple[Cell, Measures, Model]]()
@@ -224,6 +225,9 @@ class Recorder:
         terminalreporter.section("verdicts")
         terminalreporter.write_line(text)
         terminalreporter.write_line(self._note)
+        fails = self._config.option.verdicts == "fail"
+        for line in github.tell(ledger, report_file.contents(ledger, self._facts), os.environ, fails):
+            terminalreporter.write_line(line)
 
 
 def _finite(value: Any) -> Any:
