@@ -40,8 +40,8 @@ class _Reading:
 
     def __init__(self, document: Document, model: str, corpus: str, recommendation: Recommendation) -> None:
         self._document, self._model, self._corpus, self._advised = document, model, corpus, recommendation
-        last = document.pairs[model, corpus] - 1
-        here = [row for row in document.of(model, corpus) if row.cell.block in (None, last)]
+        self._blocks = document.pairs[model, corpus]
+        here = [row for row in document.of(model, corpus) if row.cell.block in (None, self._blocks - 1)]
         self._strict = {row.cell.predicate: row for row in here if row.cell.rung == _STRICT}
         self._own = [row for row in here if row.cell.claim == recommendation.claim]
         self._core = [row for row in self._own if row.core and row.cell.rung == _STRICT]
@@ -112,7 +112,7 @@ class _Reading:
         if paper.verdict is not Verdict.HOLDS:
             return f"On paper it is {paper.verdict.word}."
         key = self._advised.claim
-        ladders = {name: sentence(self._document, self._model, self._corpus, key, name) for name in strict.decided_by}
+        ladders = {name: sentence(self._own, self._blocks, key, name) for name in strict.decided_by}
         moved = _listed(f"{name}: {said}" for name, said in ladders.items() if said and moves(said))
         return f"On paper, without the controls, it holds{f' ({moved})' if moved else ''}."
 

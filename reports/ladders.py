@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from claims import Predicate
 from claims.declared import all_predicates
 from harness.protocol import RUNGS
-from reports.document import Document
-from reports.ledger import ladder
+from reports.ledger import Row, ladder
 
 _UNMOVED = ("no control moves it", "in doubt")
 
@@ -16,18 +17,20 @@ def declared(claim: int | str, name: str) -> Predicate | None:
     return next((predicate for owner, predicate in all_predicates() if (owner.key, predicate.name) == (claim, name)), None)
 
 
-def sentence(document: Document, model: str, corpus: str, claim: int | str, name: str) -> str | None:
-    """Say which control moves a predicate, of one with a cell for every block the last block's; None where too few rungs have a figure."""
+def sentence(rows: Iterable[Row], n_blocks: int, claim: int | str, name: str) -> str | None:
+    """Say which control moves a predicate, from the rows of a model on a text; None where too few rungs have a figure.
+
+    Of a predicate with a cell for every block, the last block's.
+    """
     predicate = declared(claim, name)
     if predicate is None:
         return None
-    n_blocks = document.pairs[model, corpus]
-    rows = [
+    mine = [
         row
-        for row in document.of(model, corpus)
+        for row in rows
         if (row.cell.claim, row.cell.predicate) == (claim, name) and row.cell.block in (None, n_blocks - 1) and row.cell.rung in RUNGS
     ]
-    return ladder(predicate, rows, n_blocks)
+    return ladder(predicate, mine, n_blocks)
 
 
 def moves(said: str) -> bool:

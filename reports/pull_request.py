@@ -104,8 +104,9 @@ def _ladders(documents: Sequence[Document]) -> list[Section]:
     """Return which control moves which verdict, and which no control moves."""
     lines = []
     for document, model, corpus in pairs(documents):
-        names = dict.fromkeys((row.cell.claim, row.cell.predicate) for row in document.of(model, corpus))
-        said = {name: told for claim, name in names if (told := sentence(document, model, corpus, claim, name))}
+        rows, blocks = document.of(model, corpus), document.pairs[model, corpus]
+        names = dict.fromkeys((row.cell.claim, row.cell.predicate) for row in rows)
+        said = {name: told for claim, name in names if (told := sentence(rows, blocks, claim, name))}
         where = f"{code(model)} on {code(corpus)}: "
         lines += [f"{where}{code(name)} {plain(told)}" for name, told in said.items() if moves(told)]
         unmoved = [code(name) for name, told in said.items() if not moves(told)]
