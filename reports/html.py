@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ def page(documents: Sequence[Document]) -> str:
 
 def _details(templates: Environment, subject: Subject, headings: Sequence[Heading]) -> dict[str, str]:
     """What stands behind the cells of a subject, as HTML by the name that the script asks for: each claim, and ``about``."""
-    sections, plots = sections_of(subject), plots_of(subject.document, subject.model, subject.corpus)
+    # Plots and guidance ask a document for these rows again and again, which among those of fifty models takes a minute.
+    document = replace(subject.document, rows=tuple(subject.rows))
+    sections, plots = sections_of(subject), plots_of(document, subject.model, subject.corpus)
     claim = templates.get_template("claim.html.j2")
     made = {
         f"s{subject.number}-{heading.marker}": claim.render(
@@ -91,7 +94,7 @@ def _details(templates: Environment, subject: Subject, headings: Sequence[Headin
     }
     about = templates.get_template("about.html.j2").render(
         subject=subject,
-        advices=advice(subject.document, subject.model, subject.corpus),
+        advices=advice(document, subject.model, subject.corpus),
         facts=facts_of(subject),
         timings=timings_of(subject),
         command_line=command_of_run(subject),

@@ -51,7 +51,7 @@ class PredicatePart:
     """A predicate of a claim on a subject.
 
     ``lines``: one a rung, of the last block where there is one for each; ``every_block`` has all. ``remarks``: caveats and reasons, each
-    with its rungs. ``elsewhere``: headings of sections that stand under another predicate, with its name.
+    with its rungs. ``elsewhere``: headings of sections and plots that stand under another predicate, with its name.
     """
 
     name: str
@@ -82,7 +82,7 @@ class PredicatePart:
 def parts_of(subject: Subject, heading: Heading, plots: dict[str, list[Plot]], sections: Iterable[Section]) -> list[PredicatePart]:
     """Return the predicates of a claim that a subject has rows of, in the order of the claim.
 
-    A section that serves several predicates stands under the first of them, and the others say where.
+    A section or plot that serves several predicates stands under the first of them, and the others say where.
     """
     by_name: dict[str, list[Row]] = {}
     for row in subject.rows:
@@ -98,6 +98,15 @@ def parts_of(subject: Subject, heading: Heading, plots: dict[str, list[Plot]], s
                 placed.setdefault(here[0], []).append(section)
                 for name in here[1:]:
                     pointed.setdefault(name, []).append((section.heading, here[0]))
+    shown: dict[str, list[Plot]] = {}
+    first: dict[Plot, str] = {}
+    for name in names:
+        for plot in plots.get(name, ()):
+            owner = first.setdefault(replace(plot, name=""), name)
+            if owner == name:
+                shown.setdefault(name, []).append(plot)
+            else:
+                pointed.setdefault(name, []).append((plot.title, owner))
     declared = {p.name: p for p in heading.claim.predicates} if heading.claim else {}
     return [
         PredicatePart(
@@ -107,7 +116,7 @@ def parts_of(subject: Subject, heading: Heading, plots: dict[str, list[Plot]], s
             by_name[name][0].unit,
             tuple(dict.fromkeys(row.cell.rung for row in by_name[name] if row.core)),
             *_told(subject, declared.get(name), by_name[name]),
-            tuple(Figure(plot, svg(plot), table(plot)) for plot in plots.get(name, ())),
+            tuple(Figure(plot, svg(plot), table(plot)) for plot in shown.get(name, ())),
             tuple(placed.get(name, ())),
             tuple(pointed.get(name, ())),
             tuple(_commands(subject, by_name[name])),

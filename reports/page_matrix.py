@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,15 @@ class MatrixCell:
         """The fragment that opens it."""
         return f"{self.subject.link}/{self.heading.marker}"
 
+    def because(self, verdict: ClaimVerdict) -> str:
+        """Say what a verdict rests on; of a claim without core predicates, what became of those it has on that rung."""
+        if verdict.verdict is not Verdict.MEASURED:
+            return because(verdict)
+        last = self.subject.n_blocks - 1
+        mine = [row for row in self.subject.rows if row.cell.claim == self.heading.key and row.cell.rung == verdict.rung]
+        found = Counter(row.verdict for row in mine if row.cell.block in (None, last))
+        return ", ".join(f"{found[v]} {v.word.lower()}" for v in Verdict if found[v])
+
     @property
     def words(self) -> str:
         """Its verdicts, for the filter."""
@@ -42,7 +52,7 @@ def because(verdict: ClaimVerdict) -> str:
     if verdict.verdict is Verdict.HOLDS:
         return f"all {len(verdict.decided_by)} core predicates hold" if len(verdict.decided_by) > 1 else f"{names} holds"
     lead = {Verdict.FALSIFIED: "by", Verdict.INCONCLUSIVE: "undecided:", Verdict.ERROR: "not measured:"}.get(verdict.verdict, "")
-    return f"{lead} {names}".strip() if names else "nothing judged" if verdict.verdict is Verdict.MEASURED else ""
+    return f"{lead} {names}".strip() if names else ""
 
 
 def cell_of(subject: Subject, heading: Heading) -> MatrixCell | None:

@@ -97,10 +97,10 @@
     if (button && button.matches(".close")) {
       const article = button.closest("article");
       const next = article.nextElementSibling || article.previousElementSibling;
-      if (!next) return close();
+      if (!next && opener) return close();
       article.remove();
       shown = "partly";  // So that opening the same again brings back what was closed.
-      next.querySelector("h2").focus();
+      (next ? next.querySelector("h2") : words).focus();
     }
     if (button && button.matches(".copy")) copy(button);
   });
@@ -161,7 +161,7 @@
     }
     for (const td of cells) td.hidden = subjects.get(td.dataset.s).hidden || claims.get(td.dataset.c).hidden;
     const models = [...subjects.values()].filter((th) => seen.has(th)).length;
-    byId("shown").textContent = count ? `${count} of ${plural(of, "cell")}, ${models} of ${plural(subjects.size, "model")} on texts`
+    byId("shown").textContent = count ? `${count} of ${plural(of, "cell")}` + (sole ? "" : `; ${models} of ${subjects.size} models on texts`)
       : "Nothing matches. Shorten the words or tick more verdicts.";
   }
 
