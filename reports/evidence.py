@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from rich.console import Console
@@ -59,7 +59,17 @@ _SECTIONS: tuple[tuple[Callable[..., None], *tuple[str, ...]], ...] = (
 def print_evidence(console: Console, evidence: Evidence, rows: list[Row]) -> None:
     """Print what was found for one model and corpus, each section only when there is something to show."""
     variance.print_dimensions(console, rows)
+    for _, show in sections(evidence):
+        show(console)
+
+
+def sections(evidence: Evidence) -> Iterator[tuple[tuple[str, ...], Callable[[Console], None]]]:
+    """Yield each section that has something to show: the predicates whose evidence it takes, and what prints it."""
     for show, *predicates in _SECTIONS:
         found = [{rung: e for rung in RUNGS if (e := evidence.get(f"{predicate}/{rung}"))} for predicate in predicates]
         if any(found):
-            show(console, *found)
+            yield tuple(predicates), partial(_show, show, found)
+
+
+def _show(show: Callable[..., None], found: list[dict[str, Evidence]], console: Console) -> None:
+    show(console, *found)
