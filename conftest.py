@@ -16,7 +16,7 @@ from harness import challengers
 from harness.measurement import Measurement, all_on
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store
-from reports import places, plan, plugin, provenance, subjects, workers
+from reports import bundle, places, plan, plugin, provenance, subjects, workers
 from reports.ledger import Cell, Ledger
 from reports.model_list import model_list
 from reports.options import OPTIONS, protocol_of
@@ -25,6 +25,7 @@ from reports.subjects import InputError, Subjects
 if TYPE_CHECKING:
     from harness.bench import Bench
     from harness.laboratory import Laboratory
+    from reports.baseline_guard import Guard
 
 pytest_plugins = ["pytester"]
 
@@ -74,15 +75,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if option.device not in ("auto", "cpu") and not option.collectonly:
             subjects.check_device(option.device)
         chosen = subjects.settle(option, known, plugin.teller(config), _will_run(option), settled)
+        ledger = Ledger({(m.name, c.name): m.n_blocks for m in chosen.models for c, _ in chosen.corpora}, quick=option.quick)
+        guard = _guard(option, ledger, chosen) if here and option.baseline is not None else None
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
     for model in (model for model in chosen.models if model.name not in MODELS):
         for line in (f"{model.name}: {model.about}", f"{model.family}_family: models of the {model.family} family"):
             config.addinivalue_line("markers", line)
     config.stash[_SUBJECTS], config.stash[_PROTOCOL] = chosen, protocol
-    config.stash[plugin.LEDGER] = Ledger(
-        {(m.name, c.name): m.n_blocks for m in chosen.models for c, _ in chosen.corpora}, quick=option.quick
-    )
+    config.stash[plugin.LEDGER] = ledger
     config.stash[plugin.FACTS] = {
         "protocol": protocol.as_dict(),
         "bounds": lock.state(),
@@ -92,9 +93,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if here and option.plan:
         config.pluginmanager.register(plan.Planner(config, chosen, lambda: _bench(config)), "claims-plan")
     elif here:
-        config.pluginmanager.register(plugin.Recorder(config, report), "claims-recorder")
+        config.pluginmanager.register(plugin.Recorder(config, report, guard), "claims-recorder")
         if config.pluginmanager.hasplugin("xdist"):
             config.pluginmanager.register(workers.Workers(config, chosen), "claims-workers")
+    if (folder := places.bundle_folder(option)) is not None and not option.plan:
+        config.pluginmanager.register(bundle.Bundler(config, folder), "claims-bundle")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -210,6 +213,12 @@ def _bench(config: pytest.Config) -> Bench:
         maps, tokens = places.maps_folder(config.option), places.tokens_file(config.option)
         config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps, tokens)
     return config.stash[_BENCH]
+
+
+def _guard(option: Any, ledger: Ledger, chosen: Subjects) -> Guard:
+    from reports.baseline_guard import guard_of  # Imports what only a baseline needs.
+
+    return guard_of(option, ledger, chosen.models)
 
 
 def _register_models(config: pytest.Config) -> None:

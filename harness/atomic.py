@@ -1,10 +1,12 @@
-"""Files that are written whole or not at all, by any number of writers."""
+"""Files, and folders, that are written whole or not at all, by any number of writers."""
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 _HOST = re.sub(r"[^A-Za-z0-9]+", "", socket.gethostname()) or "host"
 _PART = re.compile(r"^\..*\.([A-Za-z0-9]+)-(\d+)\.[^.]*\.part$")
 _DAY = 86400.0
+_ASIDE = "before"
 
 
 def write(file: Path, data: bytes) -> None:
@@ -33,6 +36,47 @@ def write(file: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def unfinished_folder(folder: Path) -> Path:
+    """Return a new folder beside ``folder``, in which to make what :func:`replace_folder` puts in its place. Raises OSError."""
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:64]}.{_HOST}-{os.getpid()}.", suffix=".part"))
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a folder in the place of another, whole; ``new`` is beside it. On any failure the old one stands. Raises OSError.
+
+    No file system replaces a folder that holds something at one stroke, so the old one steps aside first. A process that is killed right
+    then leaves it aside, and :func:`restore_folder` puts it back.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    new.chmod(0o777 & ~umask)  # mkdtemp makes folders that only their owner may enter.
+    aside = unfinished_folder(folder)
+    try:
+        if folder.exists():
+            folder.rename(aside / _ASIDE)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if (aside / _ASIDE).exists():
+                (aside / _ASIDE).rename(folder)
+            raise
+    finally:
+        if folder.exists() or not (aside / _ASIDE).exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> None:
+    """Put a folder back that stepped aside for one that never came, and remove what writers that were killed left unfinished."""
+    for part in folder.parent.glob(f".{glob.escape(folder.name[:64])}.*.part"):
+        with contextlib.suppress(OSError):
+            match = _PART.match(part.name)
+            if match is None or not part.is_dir() or not _abandoned(match[1], int(match[2]), part):
+                continue
+            if (part / _ASIDE).is_dir() and not folder.exists():
+                (part / _ASIDE).rename(folder)
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def remove_abandoned_parts(folder: Path, name: str = "") -> int:

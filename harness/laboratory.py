@@ -9,7 +9,7 @@ from harness import measurement as m
 from harness.concentration import Concentration
 from harness.destroyed import LastMlp, LateBlocks, Profile
 from harness.easy_protocol import FEWEST_BLOCKS
-from harness.errors import MeasurementError
+from harness.errors import MeasurementError, again
 from harness.exits import Adapted, Exit, Heads
 from harness.linearity import Linearity
 from harness.map_file import SavedMaps
@@ -119,7 +119,8 @@ class Laboratory(Measuring):
             return None
         from harness.saving_maps import save_maps
 
-        return save_maps(self, self._bench, self._bench.maps, rung)
+        self.written["maps"] = saved = save_maps(self, self._bench, self._bench.maps, rung)
+        return saved
 
     def keep_tokens(self, rung: str) -> str | None:
         """Write what exits and late blocks say of every token; returns the name of the run's file, None where none is asked for.
@@ -129,11 +130,17 @@ class Laboratory(Measuring):
         table = self._bench.tokens
         if table is None:
             return None
-        late = None
+        late, handed = None, dict(self.handed)
         if self.model.n_blocks >= FEWEST_BLOCKS:
             with contextlib.suppress(MeasurementError):  # It is told where it is judged; here its columns stay empty.
                 late = self.late_blocks(rung)
-        return table.keep(self.model.name, self.corpus.name, rung, self.exit(rung), late)
+        self.handed = handed  # No figure rests on what only the table has.
+        try:
+            self.written["tokens"] = file = table.keep(self.model.name, self.corpus.name, rung, self.exit(rung), late)
+        except MeasurementError as error:
+            self.written["tokens"] = again(error)
+            raise
+        return file
 
     def transfer(self, rung: str) -> Transfer | None:
         """How the last block's maps of all texts do on this one; None when no other text is at hand."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Announce = Callable[[str], "Progress"]
 """Called with what is about to be measured; returns where its progress goes."""
 
+Handed = tuple[Measurement, dict[str, Any] | Exception]
+"""A measurement, with its results by rung, or what was raised in their place."""
+
 
 class Measuring:
     """One model on one corpus under one protocol: its windows, and the way to any measurement."""
@@ -40,6 +43,10 @@ class Measuring:
     def __init__(self, bench: Bench, model: Model, corpus: Corpus, facts: SubjectFacts) -> None:
         self.model, self.corpus, self.facts, self.protocol = model, corpus, facts, bench.protocol
         self.timings: dict[str, dict[str, Any]] = {}
+        self.handed: dict[str, Handed] = {}
+        """By name, every measurement that was handed out since this was last emptied."""
+        self.written: dict[str, Any] = {}
+        """Likewise what was said of files that a run writes beside its figures: ``maps``, ``tokens``; or what was raised."""
         self._bench = bench
         self._found: dict[str, dict[str, Any]] = {}
         self._windows: dict[str, Windows] = {}
@@ -64,11 +71,11 @@ class Measuring:
 
     def sizes(self, rung: str) -> dict[str, int]:
         """Windows of each split on a rung."""
-        return {split: len(ids) for split, ids in self.windows(_layout(rung)).items()}
+        return {split: len(ids) for split, ids in self.windows(layout_of(rung)).items()}
 
     def unknown(self, rung: str) -> float:
         """Share of the windows' tokens that are the tokenizer's token for what it does not know, on a rung."""
-        ids = np.concatenate([ids.ravel() for ids in self.windows(_layout(rung)).values()])
+        ids = np.concatenate([ids.ravel() for ids in self.windows(layout_of(rung)).values()])
         return float((ids == self.facts.unknown).mean())
 
     def is_stored(self, measurement: Measurement) -> bool:
@@ -98,6 +105,16 @@ class Measuring:
 
     def _find(self, measurements: tuple[Measurement, ...], rung: str) -> Any:
         measurement = m.on(measurements, rung)
+        try:
+            found = self._once(measurement)
+        except Exception as error:
+            self.handed[measurement.name] = measurement, again(error)
+            raise
+        self.handed[measurement.name] = measurement, found
+        return found[rung]
+
+    def _once(self, measurement: Measurement) -> dict[str, Any]:
+        """Return the results by rung, looked up or measured the first time; what failed once fails at once."""
         name = measurement.name
         if name in self._failed:
             raise again(self._failed[name])
@@ -109,7 +126,7 @@ class Measuring:
             except Exception as error:  # It would fail again for every cell, at the same cost.
                 self._failed[name] = again(error)
                 raise
-        return self._found[name][rung]
+        return self._found[name]
 
     def _bring(self, measurement: Measurement) -> None:
         """Where another measurement that is wanted too brings this one along, make that one. When it fails, this one is made alone."""
@@ -227,8 +244,11 @@ class Measuring:
     def _sizes_of(self, ids: Windows) -> Sizes:
         return Sizes(self.model.n_blocks, self.facts.width, self.protocol.groups, {split: len(i) for split, i in ids.items()})
 
+    def key(self, measurement: Measurement) -> dict[str, Any]:
+        """Everything the figures of a measurement depend on, as the store names it by."""
+        return self._key(measurement, self.windows(measurement.layout))
+
     def _key(self, measurement: Measurement, ids: Windows) -> dict[str, Any]:
-        """Everything the figures depend on."""
         needed = {split: ids[split] for split in measurement.needs()}
         maps = {"maps": self._fitted_to(measurement)} if measurement in m.TRANSFER else {}
         with_it = {"brings": [part for other in measurement.brings for part in (other.name, other.version)]} if measurement.brings else {}
@@ -270,5 +290,6 @@ class Measuring:
         return {"model": self.model.name, "corpus": self.corpus.name}
 
 
-def _layout(rung: str) -> str:
+def layout_of(rung: str) -> str:
+    """Return the layout whose windows a rung is measured on."""
     return m.STRICT if rung == "strict" else m.PAPER

@@ -13,13 +13,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with a two-sided confidence interval; ``level`` in (0, 1); ``raw`` are the limits before they are clipped."""
+    """A figure with a two-sided confidence interval; ``level`` in (0, 1); ``raw`` are the limits before they are clipped.
+
+    ``error``: the standard error, of the figure in its unit, or of ln(value − ``origin``) where ``origin`` is given and the interval was
+    taken on the log scale.
+    """
 
     value: float
     low: float
     high: float
     level: float
     raw: tuple[float, float]
+    error: float
+    origin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,13 @@ class Figure:
         if not parts:
             raise ValueError("a figure without replicates has no interval")
         value, freedom, zero = float(self.value), min(len(rows) for rows in parts) - 1, self._zero()
+        error = _error(parts if zero is None else [np.log(rows - zero) for rows in parts])
+        half = _quantile(level, freedom) * error
         if zero is None:
-            half = _quantile(level, freedom) * _error(parts)
             raw = value - half, value + half
         else:
-            half = _quantile(level, freedom) * _error([np.log(rows - zero) for rows in parts])
             raw = zero + (value - zero) * float(np.exp(-half)), zero + (value - zero) * float(np.exp(half))
-        return Interval(value, max(raw[0], min(inside[0], value)), min(raw[1], max(inside[1], value)), level, raw)
+        return Interval(value, max(raw[0], min(inside[0], value)), min(raw[1], max(inside[1], value)), level, raw, error, zero)
 
     def change_on_half(self) -> float | None:
         """How far the figure moves when it is fitted on half the calibration windows, of a ratio its logarithm; None where it was not.

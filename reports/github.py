@@ -43,22 +43,23 @@ def tell(ledger: Ledger, contents: Mapping[str, Any], environment: Mapping[str, 
 
 
 def annotated(ledger: Ledger, environment: Mapping[str, str], falsified_fails: bool) -> Iterator[str]:
-    """Yield a line for every cell to be noticed, at most ten of a kind, and a notice that counts verdicts.
+    """Yield a line for every cell to be noticed, or reason why cells failed, at most ten of a kind, and a notice that counts verdicts.
 
     Errors: ERROR cells, bad input, and FALSIFIED ones where they fail the run. Warnings: core cells that are INCONCLUSIVE, and FALSIFIED
     ones where they do not fail it.
     """
     rows = ledger.complete()
-    kinds: dict[str, list[tuple[str, str, int, str]]] = {kind: [] for kind in _KINDS}
-    for row in rows:
+    kinds: dict[str, list[tuple[str, Row]]] = {kind: [] for kind in _KINDS}
+    for row, alike in _groups(rows):
         if kind := _kind(row, falsified_fails):
-            file, line = place_of(row, environment)
-            message = row.message() + (f" ({row.reason})" if row.verdict is Verdict.FALSIFIED and row.reason else "")
-            kinds[kind].append((f"{row.cell.predicate} {row.verdict.word}", file, line, message))
+            others = f", and {alike - 1} more cells for the same reason" if alike > 1 else ""
+            why = f" ({row.reason})" if row.verdict is Verdict.FALSIFIED and row.reason else ""
+            kinds[kind].append((f"{row.message()}{why}{others}", row))
     for kind, found in kinds.items():
         shown = found if len(found) <= _MOST else found[: _MOST - 1]
-        for title, file, line, message in shown:
-            yield command(kind, message, file=file, line=str(line), title=title)
+        for message, row in shown:
+            file, line = place_of(row, environment)
+            yield command(kind, message, file=file, line=str(line or ""), title=f"{row.cell.predicate} {row.verdict.word}")
         if rest := found[len(shown) :]:
             yield command(kind, f"and {len(rest)} more; the table above and report.json have all", title=f"{len(rest)} more {_KINDS[kind]}")
     yield command("notice", _counts(rows, ledger), title="Transformer Assay")
@@ -92,6 +93,17 @@ def _tests() -> dict[tuple[str, str], tuple[str, int]]:
                     if isinstance(named, ast.Constant):
                         found.setdefault((key, str(named.value)), (file.relative_to(_ROOT).as_posix(), node.lineno))
     return found
+
+
+def _groups(rows: list[Row]) -> Iterator[tuple[Row, int]]:
+    """Yield rows, with how many are like them: what failed for one reason, of a model on a text, as its first."""
+    failed: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        alone = row.verdict not in (Verdict.ERROR, Verdict.UNTESTED)
+        cell = row.cell
+        key = (cell.ident,) if alone else (cell.model, cell.corpus, row.verdict, row.reason or "")
+        failed.setdefault(key, []).append(row)
+    yield from ((alike[0], len(alike)) for alike in failed.values())
 
 
 def _kind(row: Row, falsified_fails: bool) -> str:

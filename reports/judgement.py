@@ -72,6 +72,8 @@ def judge(
         interval.low,
         interval.high,
         interval.level,
+        standard_error=interval.error,
+        origin=interval.origin,
         caveats=(*doubts, *caveats),
         reason=note,
         quick=quick,

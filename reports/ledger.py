@@ -18,6 +18,8 @@ _NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no 
 _ONE_TEXT = "compares texts: give --corpus more than once"
 UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, _ONE_TEXT, LongWorkError.REASON)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
+LEFT_OUT = (_NOT_SELECTED, _ONE_TEXT, LongWorkError.REASON)
+"""Of these, the reasons that lie in what a run was asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Row:
     """The outcome of a cell. ``value``, ``low``, ``high`` and ``margin`` are in ``unit``; None where there is no figure.
 
     ``would``: on a rung that carries no verdict, what it would be, where it is not the interval that decides.
+    ``standard_error``: that of the figure in ``unit``, or of ln(value − ``origin``) where ``origin`` is given; None where there is no
+    interval.
     """
 
     cell: Cell
@@ -62,6 +66,8 @@ class Row:
     reason: str | None = None
     quick: bool = False
     would: Verdict | None = None
+    standard_error: float | None = None
+    origin: float | None = None
 
     def judged(self, verdict: Verdict, bound: Bound, margin: float | None, reason: str | None) -> Row:
         """Return the same figure with a verdict."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fixtures.naming import printable
 from harness import atomic
-from reports.document import ReportError, read
+from reports.document import Document, ReportError, read
+
+if TYPE_CHECKING:
+    from reports.pull_request import Change
 
 COMMENT_LIMIT = 65_536
 """Characters of a comment on GitHub; counted here in bytes, of which there are no fewer."""
@@ -24,11 +29,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="pr",
         help="pr: a summary that fits a comment on GitHub (default); card: a section of a model card",
     )
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        help="with --for pr: also what changed against these kept verdicts, as 'python -m reports baseline' writes them",
+    )
     parser.add_argument("--output", metavar="FILE", help="where it goes (default: standard output)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the Markdown of all reports together."""
+    if options.baseline is not None and options.reader != "pr":
+        raise ReportError("--baseline: a model card tells what is, not what changed; leave out one of --baseline and --for card")
     documents = [read(file) for file in options.reports]
     if options.reader == "card":
         from reports.model_card import card
@@ -37,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         from reports.pull_request import summary
 
-        text = summary(documents, COMMENT_LIMIT)
+        text = summary(documents, COMMENT_LIMIT, None if options.baseline is None else _changes(options.baseline, documents))
     if options.output is None:
         sys.stdout.buffer.write(text.encode())  # Whatever the terminal's encoding: symbols of verdicts are not in every one.
         return 0
@@ -49,3 +61,20 @@ def run(options: argparse.Namespace) -> int:
         told = f"--output {printable(file)}: cannot be written ({printable(why)})"
         raise ReportError(f"{told}; give a file in a folder that is there") from None
     return 0
+
+
+def _changes(file: str, documents: Sequence[Document]) -> list[Change]:
+    """Return what flipped, or was not measured any more, against a baseline. Raises ReportError for ids that match nothing."""
+    from reports import baseline, baseline_check, baseline_text
+    from reports.pull_request import Change
+
+    kept, changes = baseline.read(file), []
+    for document in documents:
+        comparison = baseline_check.compare(kept, document)
+        if comparison.error:
+            raise ReportError(f"{printable(file)}: {comparison.error}")
+        for outcome in comparison.of("flipped", "lost"):
+            now = "not measured" if outcome.now is None else outcome.now.word
+            before = "" if outcome.entry is None else outcome.entry.judged.word
+            changes.append(Change(baseline_text.name_of(outcome), before, now, "; ".join(outcome.why)))
+    return changes

@@ -85,12 +85,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "write a table of single tokens (claim 5, exit_agreement): text, confidence, whether the exit head agrees, KL when late "
         "blocks are destroyed; one row a position, of every model, corpus and rung of the run; replaced whole",
     },
+    "--bundle": {
+        "metavar": "DIR",
+        "help": "for every falsified cell keep what its figure is computed from, the windows' token ids and the command; "
+        "'python -m reports replay DIR' computes it again, without the model. A bundle that is there is replaced whole",
+    },
     "--challengers": {
         "action": "append",
         "default": [],
         "metavar": "FILE",
         "help": "Python that enters ways to store weights against direct quantisation (claim 3, strict), each a function under "
         "@challenger(name), 'from harness.challengers import challenger'; it is run. Repeatable",
+    },
+    "--baseline": {
+        "metavar": "FILE",
+        "help": "the verdicts that this build is to keep, as 'python -m reports baseline' writes them: a verdict that flips fails the run, "
+        "exit code 1, and a falsification that is in the file does not",
     },
     "--verdicts": {
         "default": "fail",

@@ -1,21 +1,21 @@
-"""Where a run writes to: its report, the store, the maps of ``--save-maps``, the table of ``--tokens``; refused early when it cannot."""
+"""Where a run writes to: report, store, maps (``--save-maps``), table of tokens (``--tokens``), bundle; refused early when it cannot."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fixtures.naming import printable
 from harness.store import default_folder
-from reports import report_file
+from reports import bundle_file, report_file
 from reports.subjects import InputError
 
 
 def checked(option: Any) -> Path:
-    """Return where the report goes, having checked that it, the store, maps and tokens can be written. Raises InputError."""
+    """Return where the report goes, having checked that it, the store, maps, tokens and bundle can be written. Raises InputError."""
     with _refused(f"--report {printable(option.report)}"):
         report = Path(option.report).expanduser().resolve()
         if why := report_file.why_not_writable(report):
@@ -36,6 +36,10 @@ def checked(option: Any) -> Path:
     with _refused(f"--tokens {printable(option.tokens)}"):
         if (tokens := tokens_file(option)) is not None:
             _check_tokens(option, tokens, report)
+    with _refused(f"--bundle {printable(option.bundle)}"):
+        if (bundle := bundle_folder(option)) is not None:
+            others = {"report": report, "store": folder, "table of tokens": tokens, "folder of maps": maps}
+            _check_bundle(option, bundle, others)
     return report
 
 
@@ -54,6 +58,31 @@ def maps_folder(option: Any) -> Path | None:
 def tokens_file(option: Any) -> Path | None:
     """Return where the table of single tokens goes, None where none is asked for."""
     return None if option.tokens is None else Path(option.tokens).expanduser().resolve()
+
+
+def bundle_folder(option: Any) -> Path | None:
+    """Return where the bundle goes, None where none is asked for."""
+    return None if option.bundle is None else Path(option.bundle).expanduser().resolve()
+
+
+def _check_bundle(option: Any, folder: Path, others: Mapping[str, Path | None]) -> None:
+    """Raise ValueError unless a folder can be written there that takes the place of nothing but an older bundle."""
+    if not option.bundle.strip():
+        raise ValueError("empty; expected a folder")
+    for what, other in others.items():
+        if other is not None and folder in (other, *other.parents):
+            raise ValueError(f"the {what} goes there, and a bundle has its folder to itself")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError("not a folder")
+    if folder.is_mount():
+        raise ValueError("cannot be replaced whole, something is mounted there; give a folder in it")
+    if folder.is_dir() and (found := bundle_file.foreign(folder)):
+        raise ValueError(f"holds something else than a bundle: {printable(found)}; give a new or an empty folder")
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise ValueError(f"{printable(folder.parent)} is not a folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if why := report_file.why_not_writable(folder.with_name(f"{folder.name}.part")):
+        raise ValueError(f"cannot be written, {why}")
 
 
 def _check_tokens(option: Any, file: Path, report: Path) -> None:

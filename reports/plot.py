@@ -98,7 +98,7 @@ def _axes(plot: Plot, made: Layout) -> Iterator[Markup]:
     yield Markup('<path d="{}" stroke="currentColor" stroke-opacity=".15"/>').format(lines)
     yield Markup('<path d="{}" fill="none" stroke="currentColor" stroke-opacity=".5"/>').format(axis)
     for label in made.labels:
-        turn = Markup(' transform="rotate(-35 {} {})"').format(_n(label.x), _n(label.y)) if label.turned else ""
+        turn = Markup(' transform="rotate(-60 {} {})"').format(_n(label.x), _n(label.y)) if label.turned else ""
         faint = Markup(' fill-opacity=".75"') if label.faint else ""
         anchor = Markup(' text-anchor="{}"').format(label.anchor) if label.anchor != "start" else ""
         yield Markup('<text x="{}" y="{}"{}{}{}>{}</text>').format(_n(label.x), _n(label.y), anchor, turn, faint, label.text)

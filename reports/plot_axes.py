@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_HUGE = 1e300  # Beyond it a span overflows.
+_HUGE = 1e300  # Beyond it a span overflows; below its inverse digits are lost.
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST_LABELS = 9
 
@@ -34,8 +34,8 @@ def scale_for(values: Iterable[float], start: float, end: float, *, log: bool, e
     """Return an axis that shows all ``values``, with a tick about every ``each`` pixels; ``from_zero``: linear axes begin at 0 for bars."""
     shown = [max(min(v, _HUGE), -_HUGE) for v in values if math.isfinite(v) and (v > 0 or not log)]
     if log:
-        low, high = _padded([math.log10(v) for v in shown] or [0.0, 1.0], 0.04, 0.3)
-        edges = 10 ** max(low, -307.0), 10 ** min(high, 307.0)
+        low, high = _padded([math.log10(max(v, 1 / _HUGE)) for v in shown] or [0.0, 1.0], 0.04, 0.3)
+        edges = 10.0 ** max(low, -307.0), 10.0 ** min(high, 307.0)
         return Scale(*edges, start, end, True, _log_ticks(*edges, max(int(abs(end - start) / each), 2)))
     if from_zero:
         shown.append(0.0)

@@ -19,7 +19,7 @@ _REACH = 4.0  # Intervals may stretch an axis by so many times the span of the v
 
 @dataclass(frozen=True)
 class Label:
-    """A line of text at a place; ``anchor`` as in SVG; ``turned``: by 35 degrees, for long names below an axis."""
+    """A line of text at a place; ``anchor`` as in SVG; ``turned``: by 60 degrees, for long names below an axis."""
 
     x: float
     y: float
@@ -183,8 +183,9 @@ def _below(scale: Scale, left: float, right: float, bottom: float) -> tuple[list
     if widest + 4 <= each or widest < 30:
         step = max(1, math.ceil((widest + 4) / each))
         return [Label(x, bottom + 16, text, "middle") for x, text in texts[::step]], 19.0
-    step = max(1, math.ceil(13 / each))
-    return [Label(x + 3, bottom + 14, text, "end", turned=True) for x, text in texts[::step]], 14 + 0.58 * widest
+    step = max(1, math.ceil(14.5 / each))  # Lines of text turned by 60 degrees need 14.5 pixels beside one another.
+    turned = [Label(x + 4, bottom + 12, line(text, 2 * (x - 4)), "end", turned=True) for x, text in texts[::step]]
+    return turned, 14 + 0.87 * widest
 
 
 def _values(plot: Plot) -> Iterator[float]:

@@ -79,7 +79,8 @@ class Subject:
         kept = tuple(one for one in plot.series if any(drawn_points(plot, one)))
         if not kept:
             return None
-        return Plot(plot.name, title, x, y, kept, plot.sentence, plot.marks, legend, lying)
+        said = plot.sentence or " ".join(filter(None, map(_between, kept)))
+        return Plot(plot.name, title, x, y, kept, said, plot.marks, legend, lying)
 
 
 JUDGED = tuple(rung.name for rung in RUNGS.values() if rung.judged)
@@ -111,6 +112,11 @@ def bound_marks(bound: Bound) -> tuple[Mark, ...]:
 def mapping(value: Any) -> Found:
     """Return a mapping, or an empty one in place of anything else."""
     return value if isinstance(value, Mapping) else {}
+
+
+def text(value: Any, otherwise: str) -> str:
+    """Return a text that is not empty, or another in place of anything else."""
+    return value if isinstance(value, str) and value else otherwise
 
 
 def num(value: Any) -> Value:
@@ -168,6 +174,12 @@ def course(series: Series, what: str, where: str = "block") -> str:
     between = [f"{word} {figure(p[1])} at {where} {p[0]:g}" for word, p in (("least", least), ("most", most)) if p[1] not in (a, b)]
     rest = f" ({', '.join(between)})" if between else ""
     return f"{said}, {what} {way} from {figure(a)} at {where} {first:g} to {figure(b)} at {where} {last:g}{rest}."
+
+
+def _between(series: Series) -> str:
+    """Say between which values the points of a series lie."""
+    values = [value for _, value in known(series)]
+    return f"Points of {series.name} lie between {figure(min(values))} and {figure(max(values))}." if values else ""
 
 
 def compared(name: str, values: Mapping[str, Value], unit: str = "") -> str:

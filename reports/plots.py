@@ -112,7 +112,7 @@ def verdict_plot(rows: Sequence[Row]) -> Plot | None:
     limits = [limit for row in shown for limit in (row.low, row.high, row.value) if limit is not None]
     wide = min(limits) > 0 and max(limits) > _WIDE * min(limits)
     points = tuple(row_point(float(i), row) for i, row in enumerate(shown))
-    told = [f"On {row.cell.rung}, {figure_text(row)} is {row.verdict.word}{_against(row)}." for row in shown]
+    told = [f"On {row.cell.rung}, {figure_text(row)}: {row.verdict.word}{_against(row)}." for row in shown]
     told += [f"On {row.cell.rung} there is no figure." for row in mine if row.value is None and row.verdict is not Verdict.UNTESTED]
     return Plot(
         name=f"{first.cell.predicate} verdict {first.cell.model} {first.cell.corpus}",

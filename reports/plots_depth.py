@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.ledger import Row
+from reports.ledger import Row, figure_text
 from reports.plot_subject import (
     BLOCK,
     JUDGED,
@@ -39,9 +39,8 @@ def r2_over_depth(subject: Subject) -> Plot | None:
 
 
 def _last(row: Row) -> str:
-    bound = row.bound.short().replace(" | ", ", falsified at ") if row.bound else ""
-    interval = f" [{figure(row.low)}, {figure(row.high)}]" if row.low is not None and row.high is not None else ""
-    return f"The last block, {figure(row.value or 0.0)}{interval}, is {row.verdict.word} (holds at {bound})."
+    bound = f" ({row.bound.describe()})" if row.bound else ""
+    return f"The last block, {figure_text(row)}: {row.verdict.word}{bound}."
 
 
 def replaced_alone(subject: Subject) -> Plot | None:

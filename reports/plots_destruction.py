@@ -36,9 +36,7 @@ def profile(subject: Subject) -> list[Plot | None]:
             told.append(f"Attention costs more than the MLP in {sum(attention[b] > mlp[b] for b in both)} of {len(both)} blocks.")
         title = f"Every block destroyed, alone: KL from the clean model ({rung})"
         legend = "Destroyed: weight matrices stored in four values a row (INT2)."
-        plots.append(
-            subject.plot(f"destroyed-{rung}", title, BLOCK, Axis(NATS, log=True), series, told or ["There is no figure."], marks, legend)
-        )
+        plots.append(subject.plot(f"destroyed-{rung}", title, BLOCK, Axis(NATS, log=True), series, told, marks, legend))
     return plots
 
 

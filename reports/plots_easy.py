@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.plot_subject import Subject, Value, at_places, by_rung, compared, course, dicts, known, mapping, num, nums
+from reports.plot_subject import Subject, Value, at_places, by_rung, compared, course, dicts, known, mapping, num, nums, place
 from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 _HANDED = ("exit_agreement", "exit_excess", "supervision", "routing_cost", "lora_gain")
@@ -20,7 +20,7 @@ def agreement(subject: Subject) -> list[Plot | None]:
             before = together.get(rung, {})
             together[rung] = {**e, **before, "trained": {**mapping(before.get("trained")), **mapping(e.get("trained"))}}
     plots = []
-    for rung, e in together.items():
+    for rung, e in sorted(together.items(), key=lambda item: place(item[0])):
         exits, trained = nums(e.get("exits")), e["trained"]
         by_exit = {num_of(at): num(value) for at, value in trained.items()}
         points = tuple(Point(at, value) for at, value in sorted((at, value) for at, value in by_exit.items() if at is not None))

@@ -16,6 +16,7 @@ from reports.plot_subject import (
     nums,
     place,
     range_text,
+    text,
 )
 from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
@@ -52,7 +53,7 @@ def parameters(subject: Subject) -> Plot | None:
             told.append(f"On {rung} the block has {figure(block / own)} times the parameters of its map ({block:,.0f} over {own:,.0f}).")
     title = "Parameters of the last block and of what replaces it"
     x, y = Axis("what", names=names), Axis("parameters (log scale)", log=True)
-    return subject.plot("parameters", title, x, y, bars_or_points(names, values), told or ["There is no ratio."], lying=True)
+    return subject.plot("parameters", title, x, y, bars_or_points(names, values), told, lying=True)
 
 
 def runs(subject: Subject) -> list[Plot | None]:
@@ -70,7 +71,7 @@ def runs(subject: Subject) -> list[Plot | None]:
                 where = where or range_text(nums(run.get("blocks")))
         names = ("untouched", *_WAYS)
         told = [compared(rung, of, ", perplexity") for rung, of in values.items()]
-        title = f"{where[:1].upper()}{where[1:]} replaced together: perplexity by way"
+        title = f"{where[:1].upper()}{where[1:]} replaced: perplexity by way"
         x, y = Axis("in what way", names=names), Axis(PERPLEXITY, log=True)
         plots.append(subject.plot(f"run-{name}", title, x, y, bars_or_points(names, values), told, lying=True))
     return plots
@@ -122,20 +123,20 @@ def transfer(subject: Subject) -> list[Plot | None]:
     """R² of the last block's map of every text on every text of the run, a plot for each rung."""
     document, model = subject.document, subject.model
     texts = [corpus for of, corpus in document.pairs if of == model]
-    found = {text: Subject(document, model, text).rungs("transfer") for text in texts}
-    texts = [text for text in texts if found[text]]
+    found = {corpus: Subject(document, model, corpus).rungs("transfer") for corpus in texts}
+    texts = [corpus for corpus in texts if found[corpus]]
     plots = []
     for rung in sorted({rung for of in found.values() for rung in of}, key=place):
         curves: dict[str, list[Point]] = {}
         told = []
-        for i, text in enumerate(texts):
-            e = found[text].get(rung, {})
+        for i, corpus in enumerate(texts):
+            e = found[corpus].get(rung, {})
             sources = e.get("sources")
-            names = [str(source) for source in sources] if isinstance(sources, (list, tuple)) else []
+            names = [text(source, "a text without a name") for source in sources] if isinstance(sources, (list, tuple)) else []
             r2 = dict(zip(names, nums(e.get("r2")), strict=False))
             for source, value in r2.items():
                 curves.setdefault(source, []).append(Point(float(i), value))
-            told.append(extremes(text, r2, "R² of maps"))
+            told.append(extremes(corpus, r2, "R² of maps"))
         series = [Series(f"map of {source}", tuple(points), "points") for source, points in curves.items()]
         title = f"The last block's map of every text on every other: R² ({rung})"
         x = Axis("text on which it is scored", names=tuple(texts))

@@ -28,7 +28,7 @@ def routing(subject: Subject) -> list[Plot | None]:
         title = f"Perplexity over the share of the blocks' operations that early exit saves ({rung})"
         legend = "A point for each threshold of confidence. Saved: without what the heads themselves cost."
         x, y = Axis("share saved"), Axis(PERPLEXITY, log=True)
-        plots.append(subject.plot(f"routing-{rung}", title, x, y, series, told or ["Nothing is saved."], marks, legend))
+        plots.append(subject.plot(f"routing-{rung}", title, x, y, series, told, marks, legend))
     return plots
 
 

@@ -26,6 +26,7 @@ from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
 _TOKENS = {"paper": "all tokens", "typical": "typical tokens"}
 _CURVES = {"pca": "PCs", "random": "a random subspace", "predictive": "the most predictive"}
+_WHOLE = {"baseline": "untouched", "projected": "onto the PCs with 90% of variance"}
 _METHODS = {"pca": "PCs", "cca": "CCA", "rrr": "regression"}
 
 
@@ -53,10 +54,9 @@ def scree(subject: Subject) -> Plot | None:
         series.append(Series(name, tuple(Point(float(k), shares[k - 1]) for k in ranks), tone=place(rung)))
         blocks += [f"{block:g}" for block in [num(e.get("block"))] if block is not None]
         top, first = [share for share in shares[:10] if share is not None], shares[0] if shares else None
-        if first is not None:
-            told.append(
-                f"Of {name}, the first PC holds {figure(100 * first)}% of the variance, the first {len(top)} {figure(100 * sum(top))}%."
-            )
+        if first is not None and len(top) == len(shares[:10]):
+            ten = f"the first {len(top)} hold {figure(100 * sum(top))}%"
+            told.append(f"Of {name}, the first PC holds {figure(100 * first)}% of the variance, {ten}.")
     where = f" (the output of block {blocks[0]})" if blocks else ""
     title = f"Share of variance by rank of the PC at mid{where}"
     return subject.plot("scree", title, Axis("rank (log scale)", log=True), Axis("share of variance (log scale)", log=True), series, told)
@@ -115,12 +115,11 @@ def projection(subject: Subject) -> list[Plot | None]:
     for rung, e in subject.rungs("projection_ppl_ratio").items():
         curves = mapping(e.get("perplexity"))
         series = [Series(label, at_places(nums(e.get("k")), nums(curves.get(name)))) for name, label in _CURVES.items()]
-        marks = [
-            Mark("y", value, f"{label} {figure(value)}")
-            for key, label in (("baseline", "untouched"), ("projected", "PCs with 90%"))
-            if (value := num(e.get(key))) is not None
+        marks = [Mark("y", value, f"{label} {figure(value)}") for key, label in _WHOLE.items() if (value := num(e.get(key))) is not None]
+        told = [
+            compared(rung, {label: num(e.get(key)) for key, label in _WHOLE.items()}, ", perplexity"),
+            *_at_ends(rung, series, "perplexity"),
         ]
-        told = [*(f"On {rung}, {mark.label.replace('PCs', 'onto PCs')}." for mark in marks), *_at_ends(rung, series, "perplexity")]
         title = f"Perplexity after projection onto k directions ({rung})"
         x, y = Axis("k (log scale)", log=True), Axis(PERPLEXITY, log=True)
         plots.append(subject.plot(f"projection-{rung}", title, x, y, series, told, marks))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from reports.plot_subject import (
     BLOCK,
@@ -19,6 +19,7 @@ from reports.plot_subject import (
     num,
     nums,
     place,
+    text,
 )
 from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
@@ -60,7 +61,8 @@ def methods(subject: Subject) -> Plot | None:
         curves[rung] = [Point(float(labels.index(label)), *_three(own.get("output"))) for label, own in found[rung].items()]
         below = [labels[int(p.x)] for p in curves[rung] if p.y is not None and p.y < 1]
         some = sum(p.y is not None for p in curves[rung])
-        told.append(f"On {rung}, {len(below)} of {some} methods lie below direct quantisation{': ' * bool(below)}{', '.join(below)}.")
+        if some:
+            told.append(f"On {rung}, {len(below)} of {some} methods lie below direct quantisation{': ' * bool(below)}{', '.join(below)}.")
     title = "Error of every method over direct quantisation with as many bits, mean over all layers"
     legend = "Whiskers: 95%. Below 1 direct quantisation loses. GPTQ on factors is compared with GPTQ on the weight."
     x = Axis("method", names=labels)
@@ -77,7 +79,8 @@ def over_depth(subject: Subject, predicate: str) -> Plot | None:
         curves[rung] = [Point(float(block), value) for block, value in sorted(blocks.items())]
         title = title or f"{_label(str(name), shown)} over direct quantisation, by block: geometric mean over its layers"
         values = [value for value in blocks.values() if value is not None]
-        told.append(f"On {rung} direct quantisation loses in {sum(value < 1 for value in values)} of {len(values)} blocks.")
+        if values:
+            told.append(f"On {rung} direct quantisation loses in {sum(value < 1 for value in values)} of {len(values)} blocks.")
     return subject.plot(f"{predicate}-blocks", title, BLOCK, _RATIO, by_rung(curves), told, [_ONE])
 
 
@@ -88,6 +91,8 @@ def exceptions(subject: Subject, predicate: str) -> Plot | None:
     for rung, e in subject.rungs(predicate).items():
         name, shown = next(iter(mapping(e.get("methods")).items()), ("", None))
         label = label or _label(str(name), shown)
+        if not isinstance(mapping(shown).get("exceptions"), Mapping):
+            continue  # Nothing is known, which is not none.
         of: dict[str, Value] = {}
         for layer in mapping(mapping(shown).get("exceptions")):
             kind = re.sub(r"^block \d+ ", "", re.sub(r"\.\d+\.", ".", re.sub(r"\[\d+\]", "", str(layer))))
@@ -140,12 +145,12 @@ def downstream(subject: Subject) -> Plot | None:
         told.append(extremes(rung, {labels[name]: num(row.get("perplexity")) for name, row in rows.items()}, "perplexity"))
         if base is not None:
             marks.setdefault(f"{base:.4g}", []).append((base, rung))
-    shown = [Mark("y", at[0][0], f"untouched {text} ({', '.join(rung for _, rung in at)})") for text, at in marks.items()]
+    bases = [Mark("y", at[0][0], f"untouched {shown} ({', '.join(rung for _, rung in at)})") for shown, at in marks.items()]
     title = "All linear layers of all blocks quantised: perplexity by method"
     x = Axis("method", names=tuple(labels.values()))
     legend = "Whiskers: 95%. Methods store different numbers of bits a weight."
     y = Axis(PERPLEXITY, log=True)
-    return subject.plot("downstream", title, x, y, by_rung(curves, "points"), told, shown, legend, lying=True)
+    return subject.plot("downstream", title, x, y, by_rung(curves, "points"), told, bases, legend, lying=True)
 
 
 def codebooks(subject: Subject) -> Plot | None:
@@ -154,9 +159,10 @@ def codebooks(subject: Subject) -> Plot | None:
     for predicate in ("kmeans_gain", "nf4_gain"):
         for rung, e in subject.rungs(predicate).items():
             for name, shown in mapping(e.get("methods")).items():
-                for grain, scale in (("own", "tensor"), ("grouped", "64 weights")):
+                for grain, scale in (("own", "one for a tensor"), ("grouped", "one for 64 weights")):
                     value, low, high = (1 / limit if limit else None for limit in _three(mapping(mapping(shown).get(grain)).get("output")))
-                    curves.setdefault(rung, {})[f"{_label(str(name), shown)}, a {scale}"] = Point(0.0, value, high, low)
+                    if value is not None:
+                        curves.setdefault(rung, {})[f"{_label(str(name), shown)}, {scale}"] = Point(0.0, value, high, low)
     names = tuple(dict.fromkeys(name for of in curves.values() for name in of))
     points = {
         rung: [Point(float(i), p.y, p.low, p.high) for i, name in enumerate(names) if (p := of.get(name))]
@@ -208,7 +214,7 @@ def _three(value: object) -> tuple[Value, Value, Value]:
 
 
 def _label(method: str, shown: object) -> str:
-    return _LABELS.get(method) or str(mapping(shown).get("label") or method)
+    return _LABELS.get(method) or text(mapping(shown).get("label"), method)
 
 
 def _is_count(text: object) -> bool:

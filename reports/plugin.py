@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,9 @@ from harness.errors import LongWorkError, MeasurementError, SubjectError, TextEr
 from harness.statistics import Figure
 from reports import console, github, judgement, report_file
 from reports.ledger import Cell, Ledger, Row, claim_of
+
+if TYPE_CHECKING:
+    from reports.baseline_guard import Guard
 
 CELL = pytest.StashKey[tuple[Cell, Measures, Model]]()
 ROW = pytest.StashKey[Row]()
@@ -147,9 +150,9 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str |
 class Recorder:
     """The main process's side: gathers rows, then writes the report, prints the table and sets the exit code."""
 
-    def __init__(self, config: pytest.Config, file: Path) -> None:
+    def __init__(self, config: pytest.Config, file: Path, guard: Guard | None = None) -> None:
         self._config = config
-        self._file = file
+        self._file, self._guard = file, guard
         self._other_failures = 0
         self._facts: dict[str, Any] = {}
         self._note = ""
@@ -194,7 +197,9 @@ class Recorder:
         facts["environment"] = {**facts["environment"], "finished": datetime.now(UTC).isoformat(timespec="seconds")}
         self._facts = facts
         try:
-            report_file.write(self._file, report_file.contents(ledger, facts))
+            contents = report_file.contents(ledger, facts)
+            compared = {"baseline": self._guard.compare(contents)} if self._guard else {}
+            report_file.write(self._file, {**contents, **compared})
             self._note = f"report: {printable(self._file)}"
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
@@ -202,7 +207,8 @@ class Recorder:
             session.exitstatus = 6
             return
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            code = ledger.exit_code(falsified_fails=self._config.option.verdicts == "fail")
+            code = ledger.exit_code(falsified_fails=self._config.option.verdicts == "fail" and not self._guard)
+            code = self._guard.exit_code(code) if self._guard else code
             session.exitstatus = code or int(self._other_failures > 0)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -224,6 +230,10 @@ class Recorder:
         text = console.render(ledger, self._facts, width=max(writer.fullwidth, 100), colour=writer.hasmarkup)
         terminalreporter.section("verdicts")
         terminalreporter.write_line(text)
+        if self._guard:
+            terminalreporter.section("baseline")
+            for line in self._guard.lines(self._file):
+                terminalreporter.write_line(line)
         terminalreporter.write_line(self._note)
         fails = self._config.option.verdicts == "fail"
         for line in github.tell(ledger, report_file.contents(ledger, self._facts), os.environ, fails):

@@ -60,6 +60,10 @@ class RowPart(_Part):
     reason: str | None
     quick: bool = Field(description="measured at quarter sizes, so not judged")
     would: str | None = Field(None, description="on a rung that carries no verdict, what it would be")
+    standard_error: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="of the figure, or of ln(value − origin) where there is an origin"
+    )
+    origin: Number | None = Field(None, description="where a ratio has its zero: its interval is taken on the log scale")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -141,6 +145,7 @@ class ReportPart(_Part):
     evidence: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="of 'model/corpus': by 'predicate/rung' what stands beside a figure"
     )
+    baseline: dict[str, Any] | None = Field(None, description="what came of the comparison with --baseline")
 
 
 def json_schema() -> dict[str, Any]:

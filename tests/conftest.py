@@ -15,8 +15,10 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="claims-tests-hub-")
 import pytest
 import torch
 import transformers
+from filelock import FileLock
 
-from tests import planted
+from reports.__main__ import main
+from tests import bundles, planted
 
 ROOT = Path(__file__).parent.parent
 LINEARITY = [
@@ -55,6 +57,13 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def outside_a_workflow(monkeypatch):
+    """In a workflow of GitHub the runs that tests start would annotate it, and fill its summary."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
     """Planted models and text on disk, as a user would have them."""
@@ -74,6 +83,37 @@ def shelf(tmp_path_factory):
     planted.corpus(folder / "text", evaluation=64 * 256)
     planted.corpus(folder / "little", calibration=32 * 256 - 1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def bundled(tmp_path_factory, worker_id):
+    """A run with falsified cells, and its bundle: made once for all processes of the suite."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "bundled"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            folder.mkdir(exist_ok=True)
+            bundles.make(folder)
+            (folder / "made").touch()
+    return bundles.made_in(folder)
+
+
+@pytest.fixture
+def bundle(bundled, tmp_path):
+    """A copy of the bundle, to be damaged."""
+    return Path(shutil.copytree(bundled.bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def replayed(bundle, capsys):
+    """Replay the copy, with options; returns the exit code, and what was printed to either stream."""
+
+    def run(*options):
+        code = main(["replay", str(bundle), *map(str, options)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ import pytest
 import torch  # noqa: F401
 import transformers  # noqa: F401
 
-from tests import broken_layers, broken_lines, broken_tokens
+from tests import broken_layers, broken_lines, broken_reports, broken_tokens
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"conftest", "fixtures", "harness", "claims", "reports", "tests", "benchmarks"}
 
-MUTATIONS = [*broken_lines.MUTATIONS, *broken_layers.MUTATIONS, *broken_tokens.MUTATIONS]
+MUTATIONS = [*broken_lines.MUTATIONS, *broken_layers.MUTATIONS, *broken_tokens.MUTATIONS, *broken_reports.MUTATIONS]
 
 
 def survives(file: str, line: str, broken: str, tests: str) -> bool:
@@ -51,7 +51,7 @@ def survives(file: str, line: str, broken: str, tests: str) -> bool:
 
 def main() -> int:
     """Try every mutation; print what each did. One passes when a test catches it."""
-    left, mutations = 0, [*MUTATIONS, *(broken_layers.SLOW if "--slow" in sys.argv[1:] else ())]
+    left, mutations = 0, [*MUTATIONS, *((*broken_layers.SLOW, *broken_reports.SLOW) if "--slow" in sys.argv[1:] else ())]
     for file, line, *_ in mutations:
         if (count := (ROOT / file).read_text().count(line)) != 1:
             raise SystemExit(f"{file}: the line to break occurs {count} times: {line}")

@@ -13,9 +13,9 @@ from harness.challengers import ENTERED, OWN, challenger
 from harness.methods import CHALLENGERS, CODEBOOKS, WALL
 from tests.printed_sections import printed
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ADDING = (Path(__file__).parent.parent / "docs" / "adding.md").read_text(encoding="utf-8")
 CLAIM = Path(__file__).parent.parent / "claims" / "claim_3_the_reconstruction_wall.py"
-EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "@challenger" in block)
+EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", ADDING, re.S) if "@challenger" in block)
 
 
 @pytest.fixture(autouse=True)

@@ -97,8 +97,10 @@ def test_what_could_not_be_measured_is_counted_by_reason():
 
 def test_ladders_caveats_and_provenance_are_there():
     """What moves a verdict, what makes a figure doubtful, and by what it was measured."""
-    made = document(row("depth_gain", H, "paper"), row("depth_gain", F, caveats=("few windows",)))
+    moved = [row("depth_gain", H, "paper"), row("depth_gain", F, caveats=("few windows",))]
+    made = document(*moved, row("r2", H, "paper"), row("r2", F))
     text = summary([made], LIMIT)
+    assert "`r2` HOLDS on paper;" in text  # Of every block the last one's.
     assert "`depth_gain` HOLDS on paper;" in text
     assert "few windows (`depth_gain` on strict)" in text
     (body,) = [t[1] for t in tables(text) if "bounds" in t[0]]

@@ -97,6 +97,8 @@ def test_the_report_has_the_settled_fields(claims, pytester):
         "reason",
         "quick",
         "would",
+        "standard_error",
+        "origin",
     }
     assert all(set(row) == fields for row in report["rows"])
     judged = next(r for r in report["rows"] if r["predicate"] == "depth_gain" and r["rung"] == "paper")

@@ -34,7 +34,7 @@ class Made(Laboratory):
     def __init__(self, table, name="m", blocks=12, late=(8, 9, 10, 11), windows=3, tokens=11, seed=0, text=ODD):
         self.model, self.corpus = SimpleNamespace(name=name, n_blocks=blocks), SimpleNamespace(name="text")
         self._bench = SimpleNamespace(tokens=table)
-        self.asked = []
+        self.asked, self.handed, self.written = [], {}, {}
         random = np.random.default_rng(seed)
         shape = (windows, tokens - 1)
         self.pieces = [text[i % len(text)] for i in random.integers(0, 99, windows * tokens)]

@@ -1,0 +1,64 @@
+"""Which models and texts of a run are those of a baseline, although names made from paths change with their content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fixtures.naming import printable
+from reports.baseline import Baseline, Subject, short
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Pairs of a run → keys of a baseline's subjects; what has no counterpart on either side."""
+
+    keys: Mapping[Pair, str]
+    absent: tuple[str, ...]
+    unknown: tuple[Pair, ...]
+
+    def error(self, baseline: Baseline) -> str | None:
+        """Say why what has no counterpart cannot be passed over, or None.
+
+        A run of some of a baseline's models is one; a run that has others instead may be one of a model that was renamed.
+        """
+        if not self.absent or (self.keys and not self.unknown):
+            return None
+        ids = sum(len(baseline.subjects[key].cells) for key in self.absent)
+        run = ", ".join(printable(f"{model}/{corpus}") for model, corpus in (*self.keys, *self.unknown))
+        shown = ", ".join(printable(key) for key in self.absent)
+        return f"{ids} ids of {shown} match nothing: this run tests {run or 'nothing'}"
+
+
+def match(baseline: Baseline, pairs: Iterable[Pair]) -> Matches:
+    """Match the pairs (model, corpus) of a run with subjects: by whole names, then without digits of content where only one fits."""
+    keys: dict[Pair, str] = {}
+    left = {key: subject for key, subject in baseline.subjects.items() if subject.cells or subject.claims}
+    open_pairs = list(pairs)
+    # A text that changed under two models, or one of two models that changed: what still has its whole name goes first.
+    for model_whole, corpus_whole in ((True, True), (True, False), (False, True), (False, False)):
+
+        def fits(pair: Pair, subject: Subject, model_whole: bool = model_whole, corpus_whole: bool = corpus_whole) -> bool:
+            return _same(pair[0], subject.model, model_whole) and _same(pair[1], subject.corpus, corpus_whole)
+
+        found = {pair: [key for key, subject in left.items() if fits(pair, subject)] for pair in open_pairs}
+        claimed = [key for candidates in found.values() for key in candidates]
+        for pair, candidates in found.items():
+            if len(candidates) == 1 and claimed.count(candidates[0]) == 1:
+                keys[pair] = candidates[0]
+                del left[candidates[0]]
+                open_pairs.remove(pair)
+    return Matches(keys, tuple(left), tuple(open_pairs))
+
+
+def _same(name: str, kept: str, whole: bool) -> bool:
+    return name == kept if whole else short(name) == short(kept)
+
+
+def key_for(baseline: Mapping[str, Subject], pair: Pair, others: Iterable[Pair]) -> str:
+    """Return the key of a subject that is new: without digits of content, unless that would be another's."""
+    brief = f"{short(pair[0])}/{short(pair[1])}"
+    taken = brief in baseline or any((short(m), short(c)) == (short(pair[0]), short(pair[1])) for m, c in others if (m, c) != pair)
+    return f"{pair[0]}/{pair[1]}" if taken else brief
