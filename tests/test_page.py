@@ -13,7 +13,7 @@ import pytest
 from claims import Verdict
 from reports import __main__ as command_line
 from reports.document import from_contents
-from reports.html import page
+from reports.html import island, page
 from reports.ledger import number
 from tests.made_pages import EVIDENCE, HOSTILE, as_wide_as_real, contents, document
 
@@ -151,6 +151,27 @@ def test_names_are_text_and_nothing_else(name):
     assert shown in details["s0-claim77"].text
     assert "\u202e" not in whole.text + "".join(part.text for part in details.values())
     assert "49" not in whole.text
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a</b", "\u2028\\\"'&lt;"])
+def test_nothing_closes_an_island_and_it_reads_back(text):
+    """Whatever a template should let through."""
+    assert not {"</", "<!"} & {island(text)[i : i + 2] for i in range(len(island(text)))}
+    assert json.loads(island(text)) == text
+
+
+def test_bounds_are_those_of_the_file():
+    """The table of a predicate, what unjudged rungs would be, and the ladder go by the bounds that the file was judged by."""
+    report = contents(blocks=8, evidence={})
+    for row in report["rows"]:
+        if row["predicate"] == "depth_trend" and row["bound"]:
+            row["bound"] |= {"holds": -7.5, "falsified": -8.5}
+            row["verdict"] = "holds"
+    part = parts_of(page([from_contents("f", report)]))[1]["s0-claim4"].text.partition("depth_gain")[2]
+    text = " ".join(part.partition("Rank correlation of R² with depth")[2].partition("depth_trend: figure and interval")[0].split())
+    assert text.count("holds at ≥ -7.5") == 2
+    assert text.count("would be ✓ HOLDS") == 2
+    assert "no control moves it: HOLDS from paper to strict" in text
 
 
 def test_nothing_comes_from_elsewhere(one):
