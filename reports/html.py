@@ -67,7 +67,7 @@ def page(documents: Sequence[Document]) -> str:
         documents=documents,
         matrix=matrix_of(subjects, headings),
         warnings=warnings_of(subjects),
-        islands={name: _island(part) for name, part in details.items()},
+        islands={name: island(part) for name, part in details.items()},
         css=Markup(css),  # noqa: S704 — ours, of this folder.
         script=Markup(script),  # noqa: S704
         css_hash=_hash(css),
@@ -125,7 +125,7 @@ def _visible(value: Any) -> Any:
     return value
 
 
-def _island(html: str) -> Markup:
+def island(html: str) -> Markup:
     r"""Return HTML as a JSON string for a ``<script type="application/json">``, which nothing in it can close: no ``</``, no ``<!``."""
     text = json.dumps(html, ensure_ascii=False).replace("</", "<\\/").replace("<!", "\\u003c!")
     return Markup(text)  # noqa: S704 — escaped above, for where it stands.

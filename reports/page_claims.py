@@ -89,15 +89,18 @@ def parts_of(subject: Subject, heading: Heading, plots: dict[str, list[Plot]], s
         if row.cell.claim == heading.key:
             by_name.setdefault(row.cell.predicate, []).append(row)
     names = [name for name in heading.predicates if name in by_name]
+    measured = {row.cell.predicate for row in subject.rows if ran(row)}
     placed: dict[str, list[Section]] = {}
     pointed: dict[str, list[tuple[str, str]]] = {}
     for section in sections:
-        if here := [name for name in names if name in section.predicates and any(map(ran, by_name[name]))]:
-            # One that was made for a predicate of another claim stands there.
-            if section.predicates[0] in names or not any(row.cell.predicate == section.predicates[0] for row in subject.rows if ran(row)):
-                placed.setdefault(here[0], []).append(section)
-                for name in here[1:]:
-                    pointed.setdefault(name, []).append((section.heading, here[0]))
+        # What is made for a predicate of another claim stands there.
+        if section.predicates[0] in measured and section.predicates[0] not in names:
+            continue
+        here = [name for name in names if name in section.predicates and name in measured]
+        for name in here[:1]:
+            placed.setdefault(name, []).append(section)
+        for name in here[1:]:
+            pointed.setdefault(name, []).append((section.heading, here[0]))
     shown: dict[str, list[Plot]] = {}
     first: dict[Plot, str] = {}
     for name in names:

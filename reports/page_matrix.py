@@ -10,8 +10,8 @@ from claims import Verdict
 from reports.ledger import ClaimVerdict
 from reports.page_subjects import Heading, Subject, ran
 
-MOST_COLUMNS = 6
-"""With more models on texts than that, they are the rows: no one reads a table of fifty columns."""
+MOST_COLUMNS = 4
+"""With more models on texts than that, they are the rows: columns would be too narrow to say what decided a verdict."""
 
 
 @dataclass(frozen=True)

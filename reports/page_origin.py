@@ -46,7 +46,9 @@ def facts_of(subject: Subject) -> list[Facts]:
     of_model, of_corpus = contents.get("models", {}).get(subject.model), contents.get("corpora", {}).get(subject.corpus)
     environment, bounds = contents.get("environment", {}), contents["bounds"]
     code = environment.get("code") or {}
-    software = {name: value for name, value in environment.items() if not isinstance(value, (dict, list))} | _map(environment.get("packages"))
+    software = {name: value for name, value in environment.items() if not isinstance(value, (dict, list))} | _map(
+        environment.get("packages")
+    )
     software |= {f"code, {name}": value for name, value in _map(code).items() if name != "measurements"}
     lock = {"SHA-256": bounds["sha256"], "locked": "as locked" if bounds["locked"] else "NOT as locked: changed without an amendment"}
     lock |= {"amendments": "; ".join(bounds["amendments"]) or "none"}
@@ -97,8 +99,8 @@ def warnings_of(subjects: Iterable[Subject]) -> list[str]:
     return said
 
 
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -20,7 +20,14 @@ from tests.test_routing_evidence import EVIDENCE as ROUTING
 from tests.test_wall_evidence import EVIDENCE as WALL
 
 EVIDENCE = VARIANCE | REPLACEMENT | WALL | DESTRUCTION | EASY | ROUTING
-HOSTILE = ("</script><script>alert(1)</script>", "{{7*7}}", "\"'><img src=x onerror=alert(1)>", "שלום \u202etxt.exe", "a/b c%2F#d", "n" * 300)
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "{{7*7}}",
+    "\"'><img src=x onerror=alert(1)>",
+    "שלום \u202etxt.exe",
+    "a/b c%2F#d",
+    "n" * 300,
+)
 """Names that a file may have, and a page must show as they are."""
 
 

@@ -13,7 +13,7 @@ import pytest
 from claims import Verdict
 from reports import __main__ as command_line
 from reports.document import from_contents
-from reports.html import page
+from reports.html import island, page
 from reports.ledger import number
 from tests.made_pages import EVIDENCE, HOSTILE, as_wide_as_real, contents, document
 
@@ -33,6 +33,7 @@ class Parsed(HTMLParser):
         self.wrong += self.stack
 
     def handle_starttag(self, tag, attrs):
+        """An opening tag."""
         names = [name for name, _ in attrs]
         if len(set(names)) < len(names):
             self.wrong.append(f"{tag}: {names}")
@@ -41,15 +42,18 @@ class Parsed(HTMLParser):
             self.stack.append(tag)
 
     def handle_startendtag(self, tag, attrs):
+        """A tag that closes itself."""
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
+        """A closing tag."""
         if tag in VOID:
             return
         if not self.stack or self.stack.pop() != tag:
             self.wrong.append(f"/{tag}")
 
     def handle_data(self, data):
+        """Text."""
         if self.stack and self.stack[-1] in ("script", "style"):
             ident = dict(self.tags[-1][1]).get("id") or self.stack[-1]
             self.scripts[ident] = self.scripts.get(ident, "") + data
@@ -149,6 +153,27 @@ def test_names_are_text_and_nothing_else(name):
     assert "49" not in whole.text
 
 
+@pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a</b", "\u2028\\\"'&lt;"])
+def test_nothing_closes_an_island_and_it_reads_back(text):
+    """Whatever a template should let through."""
+    assert not {"</", "<!"} & {island(text)[i : i + 2] for i in range(len(island(text)))}
+    assert json.loads(island(text)) == text
+
+
+def test_bounds_are_those_of_the_file():
+    """The table of a predicate, what unjudged rungs would be, and the ladder go by the bounds that the file was judged by."""
+    report = contents(blocks=8, evidence={})
+    for row in report["rows"]:
+        if row["predicate"] == "depth_trend" and row["bound"]:
+            row["bound"] |= {"holds": -7.5, "falsified": -8.5}
+            row["verdict"] = "holds"
+    part = parts_of(page([from_contents("f", report)]))[1]["s0-claim4"].text.partition("depth_gain")[2]
+    text = " ".join(part.partition("Rank correlation of R² with depth")[2].partition("depth_trend: figure and interval")[0].split())
+    assert text.count("holds at ≥ -7.5") == 2
+    assert text.count("would be ✓ HOLDS") == 2
+    assert "no control moves it: HOLDS from paper to strict" in text
+
+
 def test_nothing_comes_from_elsewhere(one):
     """Links lead to the paper or into the page; the policy allows this script and this style and nothing else."""
     whole, details = one
@@ -173,8 +198,8 @@ def test_a_page_of_one_large_model_can_be_sent():
 
 
 def test_with_many_models_the_models_are_rows():
-    """Up to six are columns."""
-    for count, turned in ((6, False), (7, True)):
+    """Up to four are columns."""
+    for count, turned in ((4, False), (5, True)):
         whole, details = parts_of(page([document(*(f"m{i}" for i in range(count)), blocks=2, evidence={})]))
         heads = [attributes for tag, attributes in whole.tags if tag == "th" and "data-s" in attributes]
         assert [head["scope"] for head in heads] == ["row" if turned else "col"] * count
@@ -213,10 +238,12 @@ def test_without_script_the_verdicts_are_there(one):
     assert "need JavaScript" in whole.text
 
 
-@pytest.mark.parametrize("broken", [None, 7, "text", [1], {"methods": 3}, {"sources": {"a": 1}, "blocks": "x", "k": [None], "by_block": []}])
+@pytest.mark.parametrize(
+    "broken", [None, 7, "text", [1], {"methods": 3}, {"sources": {"a": 1}, "blocks": "x", "k": [None], "by_block": []}]
+)
 def test_evidence_of_another_form_costs_no_verdict(broken):
     """A file of another version: sections that cannot be shown say so, and the rows are there."""
-    evidence = dict.fromkeys(EVIDENCE, {"anything": broken}) | {"transfer/paper": {"sources": broken}}
+    evidence = {name: {"anything": broken} for name in EVIDENCE} | {"transfer/paper": {"sources": broken}}
     _, details = parts_of(page([document(blocks=4, evidence=evidence)]))
     assert all(part.wrong == [] for part in details.values())
     assert "depth_trend" in details["s0-claim4"].text
@@ -231,7 +258,11 @@ def test_the_command_writes_the_page_whole_or_not_at_all(tmp_path, capsys):
     assert "page.html: " in capsys.readouterr().out
     before = report.read_text()
     (tmp_path / "bad.json").write_text("{}")
-    for given in ([str(report), "--output", str(report)], [str(tmp_path / "bad.json")], [str(report), "--output", str(tmp_path / "no" / "x.html")]):
+    for given in (
+        [str(report), "--output", str(report)],
+        [str(tmp_path / "bad.json")],
+        [str(report), "--output", str(tmp_path / "no" / "x.html")],
+    ):
         assert command_line.main(["html", *given]) == 4
         assert capsys.readouterr().err.count("\n") == 1
     assert report.read_text() == before

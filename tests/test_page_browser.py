@@ -1,48 +1,18 @@
-"""The page of reports in headless Chromium: every cell opens, filters and links work, by keyboard too, and nothing goes wrong on the way."""
+"""The page of reports in headless Chromium: every cell opens, filters and links work, by keyboard too, and nothing goes wrong."""
 
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
 
 import pytest
 
 from reports.html import page
 from tests.made_pages import HOSTILE, document
+from tests.opened_pages import FAULTS, focused, follow, heading, opened, overflow, settle
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -c constraints.txt playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: none of chromium, chromium-browser, google-chrome is installed")
-
-FAULTS = """() => {
-  const faults = [], idents = [...document.querySelectorAll("[id]")].map((e) => e.id);
-  const name = (e) => e.getAttribute("aria-label") || document.getElementById(e.getAttribute("aria-labelledby"))?.textContent
-    || e.closest("label")?.textContent || e.textContent;
-  faults.push(...idents.filter((id, i) => idents.indexOf(id) !== i).map((id) => "twice " + id));
-  for (const e of document.querySelectorAll("button, a, input, summary, [role=region], article, section[aria-labelledby]"))
-    if (!(name(e) || "").trim()) faults.push("no name " + e.outerHTML.slice(0, 80));
-  for (const e of document.querySelectorAll("[aria-controls], [aria-labelledby], [aria-describedby]"))
-    for (const by of ["aria-controls", "aria-labelledby", "aria-describedby"])
-      for (const id of (e.getAttribute(by) || "").split(" ").filter(Boolean))
-        if (!document.getElementById(id)) faults.push(by + " " + id);
-  for (const e of document.querySelectorAll("svg")) if (!e.querySelector("title")?.textContent) faults.push("svg without a title");
-  for (const e of document.querySelectorAll("table")) if (!e.querySelector("th[scope]")) faults.push("table without headers");
-  let last = 0;
-  for (const e of document.querySelectorAll("h1, h2, h3, h4, h5")) {
-    const level = Number(e.tagName[1]);
-    if (level > last + 1) faults.push("skips to " + e.tagName + " " + e.textContent);
-    last = level;
-  }
-  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = (text) => channels(text).slice(0, 3).map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (e) => { while (e) { const c = getComputedStyle(e).backgroundColor; if ((channels(c)[3] ?? 1) > 0) return c; e = e.parentElement; } };
-  for (const e of document.querySelectorAll(".v, p, th, td, a, summary, dt, dd, li, button, .because, .quiet, .unit, .count, .rung, pre, caption")) {
-    const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 4.5) faults.push("contrast " + e.className + " " + e.tagName + " " + (a + 0.05) / (b + 0.05));
-  }
-  return [...new Set(faults)];
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -67,50 +37,6 @@ def files(tmp_path_factory):
     for name, documents in made.items():
         (folder / f"{name}.html").write_text(page(documents), encoding="utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in made}
-
-
-@contextmanager
-def opened(browser, address, **options):
-    """A page, offline; whatever it logs, throws or fails to load is a failure, and so is a dialog."""
-    context = browser.new_context(offline=True, **{"viewport": {"width": 1280, "height": 900}, **options})
-    context.set_default_timeout(10_000)
-    wrong, shown = [], context.new_page()
-    shown.on("console", lambda message: wrong.append(message.text))
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    shown.on("requestfailed", lambda request: wrong.append(request.url))
-    shown.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-    shown.goto(address)
-    try:
-        yield shown
-    finally:
-        context.close()
-    assert wrong == []
-
-
-def follow(shown, element) -> None:
-    """Click, and wait until the page has followed its address."""
-    element.click()
-    settle(shown)
-
-
-def settle(shown) -> None:
-    """Wait until what the address asks for is shown: its events come one after another, and this comes last."""
-    shown.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(() => setTimeout(done)), 20))")
-
-
-def heading(shown) -> str:
-    """The first heading of what is open, in one line."""
-    return " ".join(shown.locator("#details h2").first.inner_text().split())
-
-
-def focused(shown) -> str:
-    """The text of what has the focus."""
-    return shown.evaluate("document.activeElement.textContent")
-
-
-def overflow(shown) -> int:
-    """By how much the page is wider than the window."""
-    return shown.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
@@ -208,7 +134,7 @@ def test_the_keyboard_does_all_of_it(browser, files):
         reached = set()
         for _ in range(60):
             shown.keyboard.press("Tab")
-            reached.add(shown.evaluate("document.activeElement.getAttribute('href') || document.activeElement.id || document.activeElement.value"))
+            reached.add(shown.evaluate("(({ id, value, attributes: a }) => a.href?.value || id || value)(document.activeElement)"))
         wanted = shown.locator("a.cell, a.all").evaluate_all("all => all.map((a) => a.getAttribute('href'))")
         assert {*wanted, "words", "theme", "falsified"} - reached == set()
 
