@@ -140,7 +140,112 @@ MUTATIONS: list[Mutation] = [
     ("reports/readme.py", "    if old != new:", "    if not old:", "test_readme"),
     ("reports/result_table.py", '    return re.sub(r"([\\\\`*_{}\\[\\]|~#!])", r"\\\\\\1", shown)', "    return shown", "test_readme"),
     ("reports/result_table.py", "    doubted = row.margin is None and row.caveats", "    doubted = False", "test_readme"),
+    (
+        "reports/baseline_check.py",
+        'return 4 if self.error else int(bool(self.of("flipped", "lost")))',
+        'return 4 if self.error else int(any(o.kind != "flipped" or not o.unexpected for o in self.of("flipped", "lost")))',
+        "test_baseline",
+    ),
+    (
+        "reports/baseline_check.py",
+        "    if row.verdict is Verdict.UNTESTED and row.reason in LEFT_OUT:",
+        "    if row.verdict is Verdict.UNTESTED:",
+        "test_baseline",
+    ),
+    (
+        "reports/baseline_check.py",
+        'if error is None and not any(o.kind in ("stands", "flipped", "lost") and not o.of_claim for o in outcomes):',
+        "if error is None and not outcomes:",
+        "test_baseline",
+    ),
+    ("reports/baseline_causes.py", "    if same_figure(before, row) and told:", "    if False:", "test_baseline"),
+    ("reports/baseline_causes.py", "            if not mine or measurement in mine:", "            if True:", "test_baseline"),
+    (
+        "reports/baseline_causes.py",
+        "return found is not None and (found.z is None or abs(found.z) > 1)",
+        "return found is not None and (found.z is None or found.z > 1)",
+        "test_baseline",
+    ),
+    (
+        "reports/baseline_subjects.py",
+        "if len(candidates) == 1 and claimed.count(candidates[0]) == 1:",
+        "if candidates and candidates[0] in left:",
+        "test_baseline",
+    ),
+    (
+        "reports/baseline_subjects.py",
+        "if not self.absent or (self.keys and not self.unknown):",
+        "if not self.absent or self.keys:",
+        "test_baseline",
+    ),
+    (
+        "reports/baseline.py",
+        'return new.model_copy(update={"history": (*self.history, past)})',
+        'return new.model_copy(update={"history": (past,)})',
+        "test_baseline_amending",
+    ),
+    (
+        "reports/baseline_amending.py",
+        "before = kept.get(ident) or subject.removed.get(ident)",
+        "before = kept.get(ident)",
+        "test_baseline_amending",
+    ),
+    ("reports/baseline_amending.py", "    return of_it(taken) and not of_it(left)", "    return of_it(taken)", "test_baseline_amending"),
 ]
 
-SLOW: list[Mutation] = []
+SLOW: list[Mutation] = [
+    (
+        "reports/bundle_file.py",
+        'if found != stated.sha256 or f"{found}.safetensors" != file.partition("/")[2]:',
+        "if False:",
+        "test_tampered_bundles",
+    ),
+    ("reports/bundle_file.py", 'if digest(contents) != contents.get("sha256"):', "if False:", "test_tampered_bundles"),
+    ("reports/bundle_file.py", "if _rendered(contents) != data:", "if False:", "test_tampered_bundles"),
+    (
+        "reports/bundle_file.py",
+        "if not stat.S_ISREG((folder / name).lstat().st_mode):",
+        "if not stat.S_ISREG((folder / name).stat().st_mode):",
+        "test_tampered_bundles",
+    ),
+    (
+        "reports/bundle_file.py",
+        "if additional := min(there - listed, default=None) or min(listed - used, default=None):",
+        "if additional := None:",
+        "test_tampered_bundles",
+    ),
+    (
+        "reports/bundle_file.py",
+        'json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":"))',
+        'json.dumps(json.loads(data[8 : 8 + length]), separators=(",", ":"))',
+        "test_bundle",
+    ),
+    ("harness/measuring.py", "self.handed[measurement.name] = measurement, again(error)", "pass", "test_replay"),
+    ("reports/bundle.py", "lab.handed.clear()", "pass", "test_bundle"),
+    ("harness/laboratory.py", "self.handed = handed  # No figure rests on what only the table has.", "pass", "test_bundle"),
+    ("harness/atomic.py", "if (part / _ASIDE).is_dir() and not folder.exists():", "if False:", "test_bundle"),
+    ("harness/replayed.py", "if kept.versions.get(name) != measurement.version:", "if False:", "test_replay"),
+    (
+        "reports/replayed_cell.py",
+        'all(tokens.get(split) == stated for split, stated in key["tokens"].items())',
+        "True",
+        "test_replay",
+    ),
+    ("reports/places.py", "if folder.is_dir() and (found := bundle_file.foreign(folder)):", 'if False and (found := ""):', "test_bundle"),
+    ("reports/replay.py", "return int(same < len(bundle.cells))", "return 0", "test_replay"),
+    ("reports/replay.py", "if away <= _SAME:", "if True:", "test_replay"),
+    ("reports/replay.py", "if falsified.get(cell) != mine.get(cell):", "if False:", "test_replay"),
+    (
+        "reports/baseline_guard.py",
+        "if why := _mismatch(baseline, ledger, {model.name for model in models if model.unavailable}):",
+        "if why := None:",
+        "test_baseline_runs::test_bad_baselines_end_a_run_before_anything_is_loaded",
+    ),
+    (
+        "reports/baseline_guard.py",
+        "return measured if measured == 6 or self._comparison is None else self._comparison.exit_code",
+        "return measured",
+        "test_baseline_runs::test_changed_weights_are_named",
+    ),
+]
 """Those whose tests run ``pytest claims`` many times, left out by CI."""
