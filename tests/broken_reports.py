@@ -191,9 +191,33 @@ MUTATIONS: list[Mutation] = [
         "test_baseline_amending",
     ),
     ("reports/baseline_amending.py", "    return of_it(taken) and not of_it(left)", "    return of_it(taken)", "test_baseline_amending"),
+    ("reports/html.py", "        autoescape=True,", "        autoescape=False,", "test_page"),
+    ("reports/html.py", '.replace("</", "<\\\\/").replace("<!", "\\\\u003c!")', "", "test_page"),
+    ("reports/html.py", 'return "\\n".join(printable(line) for line in value.split("\\n"))', "return value", "test_page"),
+    ("reports/page_subjects.py", "        while parts in taken:", "        while False:", "test_page"),
+    ("reports/page_matrix.py", "return len(self.subjects) > MOST_COLUMNS", "return len(self.subjects) >= MOST_COLUMNS", "test_page"),
+    ("reports/page_claims.py", "        for name in here[1:]:", "        for name in here[:0]:", "test_page"),
+    ("reports/page_claims.py", 'owner = first.setdefault(replace(plot, name=""), name)', "owner = name", "test_page"),
+    ("reports/page_evidence.py", "        except _UNREADABLE:", "        except RecursionError:", "test_page"),
+    ("reports/page_origin.py", '        if not bounds["locked"]:', "        if False:", "test_page"),
 ]
 
 SLOW: list[Mutation] = [
+    (
+        "reports/page_subjects.py",
+        'return "/".join(quote(part, safe="") for part in self.parts)',
+        'return "/".join(self.parts)',
+        "test_page_browser",
+    ),
+    (
+        "reports/page/page.js",
+        '    if (event.key === " " && event.target.matches("a[data-open]")) {',
+        "    if (false) {",
+        "test_page_browser",
+    ),
+    ("reports/page/page.js", "const fits = terms.every(", "const fits = terms.some(", "test_page_browser"),
+    ("reports/page/page.css", ".scroll { overflow-x: auto; max-width: 100%;", ".scroll { max-width: 100%;", "test_page_browser"),
+    ("reports/page/page.css", "--quiet: light-dark(#56606b, #a0abb6);", "--quiet: light-dark(#8a949e, #a0abb6);", "test_page_browser"),
     (
         "reports/bundle_file.py",
         'if found != stated.sha256 or f"{found}.safetensors" != file.partition("/")[2]:',
