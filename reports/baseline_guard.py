@@ -9,11 +9,13 @@ from typing import Any
 from fixtures import Model
 from fixtures.naming import printable
 from reports.baseline import Baseline, ident_of, read
+from reports.baseline_changes import changes, flipped
 from reports.baseline_check import Comparison, as_json, compare, unmatched
 from reports.baseline_subjects import match
 from reports.baseline_text import lines
 from reports.document import ReportError, from_contents
-from reports.ledger import Ledger
+from reports.ledger import Cell, Ledger
+from reports.pull_request import Change
 from reports.subjects import InputError
 
 
@@ -32,6 +34,10 @@ class Guard:
     def exit_code(self, measured: int) -> int:
         """Return the run's exit code. ``measured``: what it is when verdicts are only reported: 6 stays 6, whatever else."""
         return measured if measured == 6 or self._comparison is None else self._comparison.exit_code
+
+    def changes(self) -> tuple[list[Change] | None, frozenset[Cell]]:
+        """Return what changed, and the cells that fail the build; None and none before the comparison."""
+        return (changes(self._comparison), flipped(self._comparison)) if self._comparison else (None, frozenset())
 
     def lines(self, report: Path) -> Iterator[str]:
         """Yield what the terminal shows."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 from claims import Verdict
 from fixtures.naming import printable
 from reports.document import ReportError, from_contents
-from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row
-from reports.pull_request import summary
+from reports.ledger import UNRUN, Cell, ClaimVerdict, Ledger, Row
+from reports.pull_request import Change, summary
 
 SUMMARY_LIMIT = 1 << 20
 """Bytes that GitHub shows of a step's summary."""
@@ -27,32 +27,44 @@ _ROOT = Path(__file__).parent.parent
 _KINDS = {"error": "errors", "warning": "warnings"}
 
 
-def tell(ledger: Ledger, contents: Mapping[str, Any], environment: Mapping[str, str], falsified_fails: bool) -> Iterator[str]:
+def tell(
+    ledger: Ledger,
+    contents: Mapping[str, Any],
+    environment: Mapping[str, str],
+    falsified_fails: bool,
+    changes: Sequence[Change] | None = None,
+    flipped: frozenset[Cell] = frozenset(),
+) -> Iterator[str]:
     """Write the step's summary where a file is named, and yield lines to print: annotations in a workflow, and what went wrong.
 
-    ``contents``: the report; ``environment``: the variables of the process. Never raises: a run does not fail by what it tells of itself.
+    ``contents``: the report; ``environment``: the variables of the process; ``changes`` and ``flipped``: against a baseline, where there
+    is one. Never raises: a run does not fail by what it tells of itself.
     """
     if file := environment.get("GITHUB_STEP_SUMMARY"):
         try:
-            _add(Path(file), summary([from_contents("report.json", dict(contents))], SUMMARY_LIMIT - _room_taken(Path(file))))
+            document = from_contents("report.json", dict(contents))
+            _add(Path(file), summary([document], SUMMARY_LIMIT - _room_taken(Path(file)), changes))
         except (OSError, ValueError, ReportError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or error
             yield f"GITHUB_STEP_SUMMARY {printable(file)}: no summary written ({printable(why)})"
     if environment.get("GITHUB_ACTIONS") == "true":
-        yield from annotated(ledger, environment, falsified_fails)
+        yield from annotated(ledger, environment, falsified_fails, flipped)
 
 
-def annotated(ledger: Ledger, environment: Mapping[str, str], falsified_fails: bool) -> Iterator[str]:
+def annotated(
+    ledger: Ledger, environment: Mapping[str, str], falsified_fails: bool, flipped: frozenset[Cell] = frozenset()
+) -> Iterator[str]:
     """Yield a line for every cell to be noticed, or reason why cells failed, at most ten of a kind, and a notice that counts verdicts.
 
-    Errors: ERROR cells, bad input, and FALSIFIED ones where they fail the run. Warnings: core cells that are INCONCLUSIVE, and FALSIFIED
-    ones where they do not fail it.
+    Errors: ERROR cells, bad input, FALSIFIED cells where they fail the run, and cells that flipped against a baseline. Warnings: core
+    cells that are INCONCLUSIVE, and FALSIFIED ones where they do not fail it.
     """
     rows = ledger.complete()
     kinds: dict[str, list[tuple[str, Row]]] = {kind: [] for kind in _KINDS}
     for row, alike in _groups(rows):
-        if kind := _kind(row, falsified_fails):
+        if kind := "error" if row.cell in flipped else _kind(row, falsified_fails):
             others = f", and {alike - 1} more cells for the same reason" if alike > 1 else ""
+            others += "; another verdict than the baseline's" if row.cell in flipped else ""
             why = f" ({row.reason})" if row.verdict is Verdict.FALSIFIED and row.reason else ""
             kinds[kind].append((f"{row.message()}{why}{others}", row))
     for kind, found in kinds.items():
@@ -101,7 +113,7 @@ def _groups(rows: list[Row]) -> Iterator[tuple[Row, int]]:
     for row in rows:
         alone = row.verdict not in (Verdict.ERROR, Verdict.UNTESTED)
         cell = row.cell
-        key = (cell.ident,) if alone else (cell.model, cell.corpus, row.verdict, row.reason or "")
+        key = (cell.ident, str(cell.claim)) if alone else (cell.model, cell.corpus, row.verdict, row.reason or "")
         failed.setdefault(key, []).append(row)
     yield from ((alike[0], len(alike)) for alike in failed.values())
 

@@ -65,16 +65,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _changes(file: str, documents: Sequence[Document]) -> list[Change]:
     """Return what flipped, or was not measured any more, against a baseline. Raises ReportError for ids that match nothing."""
-    from reports import baseline, baseline_check, baseline_text
-    from reports.pull_request import Change
+    from reports import baseline, baseline_changes, baseline_check
 
-    kept, changes = baseline.read(file), []
+    kept, found = baseline.read(file), []
     for document in documents:
         comparison = baseline_check.compare(kept, document)
         if comparison.error:
             raise ReportError(f"{printable(file)}: {comparison.error}")
-        for outcome in comparison.of("flipped", "lost"):
-            now = "not measured" if outcome.now is None else outcome.now.word
-            before = "" if outcome.entry is None else outcome.entry.judged.word
-            changes.append(Change(baseline_text.name_of(outcome), before, now, "; ".join(outcome.why)))
-    return changes
+        found += baseline_changes.changes(comparison)
+    return found

@@ -235,8 +235,9 @@ class Recorder:
             for line in self._guard.lines(self._file):
                 terminalreporter.write_line(line)
         terminalreporter.write_line(self._note)
-        fails = self._config.option.verdicts == "fail"
-        for line in github.tell(ledger, report_file.contents(ledger, self._facts), os.environ, fails):
+        fails = self._config.option.verdicts == "fail" and not self._guard
+        against = self._guard.changes() if self._guard else (None, frozenset[Cell]())
+        for line in github.tell(ledger, report_file.contents(ledger, self._facts), os.environ, fails, *against):
             terminalreporter.write_line(line)
 
 

@@ -60,7 +60,7 @@ def test_every_option_exists():
                 import_module(COMMANDS[words[3]][0]).arguments(parser)
                 parser.parse_args(words[4 : words.index(">>") if ">>" in words else None])
             seen.add(words[3])
-    assert {"pytest", "baseline", "html", "markdown"} <= seen
+    assert {"pytest", "baseline", "html"} <= seen
 
 
 @pytest.mark.parametrize("words", [w for w in commands() if w[:4] == ["python", "-m", "reports", "baseline"]], ids=" ".join)

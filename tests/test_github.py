@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claims import CLAIMS, Verdict
+from reports.__main__ import main
 from reports.github import SUMMARY_LIMIT, annotated, command, place_of, tell
 from reports.ledger import Ledger
 from tests.made_reports import BLOCKS, contents, row, rows
@@ -193,3 +195,32 @@ def test_workers_leave_telling_to_the_main_process(claims, tmp_path, monkeypatch
     assert result.report["rows"]
     assert sum(line.startswith("::notice") for line in result.outlines) == 1
     result.stdout.fnmatch_lines(["GITHUB_STEP_SUMMARY *: no summary written (it is not a plain file)"])
+
+
+def test_a_run_with_a_baseline_annotates_what_flipped(claims, pytester, monkeypatch):
+    """A known falsification is a warning, a flipped verdict an error; the summary and ``markdown --baseline`` say which."""
+    claims("--verdicts=report", model="falling")
+    assert main(["baseline", "report.json", "--to", "kept.json"]) == 0
+    kept = json.loads((pytester.path / "kept.json").read_text())
+    (subject,) = kept["subjects"].values()
+    subject["cells"]["monotonic-falling-text-strict"]["verdict"] = "holds"
+    (pytester.path / "kept.json").write_text(json.dumps(kept))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    result = claims("--baseline=kept.json", model="falling")
+    assert result.ret == 1
+    errors = [line for line in result.stdout.lines if line.startswith("::error")]
+    assert len(errors) == 1
+    assert "monotonic FALSIFIED" in errors[0]
+    assert errors[0].endswith("; another verdict than the baseline's")
+    assert sum(line.startswith("::warning") for line in result.stdout.lines) == 7
+    told = (pytester.path / "summary.md").read_text()
+    assert main(["markdown", "report.json", "--baseline", "kept.json", "--output", "again.md"]) == 0
+    for text in (told, (pytester.path / "again.md").read_text()):
+        (line,) = [line for line in text.partition("### Against the baseline")[2].partition("###")[0].splitlines() if "monotonic" in line]
+        assert "| HOLDS | FALSIFIED |" in line
+
+
+def test_a_card_has_no_baseline(pytester):
+    """It tells what is; a baseline is refused with it."""
+    assert main(["markdown", "none.json", "--for", "card", "--baseline", "kept.json"]) == 4
