@@ -38,6 +38,11 @@ def subject(document: Document, model: str, corpus: str, documents: Sequence[Doc
     return ([code(document.name)] if len(documents) > 1 else []) + [code(model), code(corpus)]
 
 
+def place(document: Document, model: str, corpus: str, documents: Sequence[Document]) -> str:
+    """Name a model on a text, and the report where there are several."""
+    return f"{code(model)} on {code(corpus)}{f' in {code(document.name)}' if len(documents) > 1 else ''}"
+
+
 def subject_names(documents: Sequence[Document]) -> list[str]:
     """Return the headings of these cells."""
     return (["report"] if len(documents) > 1 else []) + ["model", "text"]
@@ -92,11 +97,11 @@ def guidance(documents: Sequence[Document], heading: str) -> list[Section]:
     several = sum(1 for _ in pairs(documents)) > 1
     for document, model, corpus in pairs(documents):
         found = advice(document, model, corpus)
-        where = f" ({code(model)} on {code(corpus)})" if several else ""
+        where = f" ({place(document, model, corpus, documents)})" if several else ""
         given += [f"- **{plain(one.title)}**{where}. {plain(one.text)}\n" for one in found if one.given]
         withheld += [f"**{plain(one.title)}**{where}. {plain(one.text)}" for one in found if not one.given]
         if not any(one.given for one in found):
-            none.append(f"{code(model)} on {code(corpus)}")
+            none.append(place(document, model, corpus, documents))
     intro = "Advice follows from a claim that holds on `strict`, and rests on the one text it was measured on."
     without = f" None is given for {', '.join(none)}." if none else ""
     head = f"{heading}\n\n{intro}{without}\n\n"

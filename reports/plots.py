@@ -127,5 +127,8 @@ def verdict_plot(rows: Sequence[Row]) -> Plot | None:
 
 
 def _against(row: Row) -> str:
-    """Say the bounds of a row that is judged."""
-    return "" if row.bound is None or row.verdict is Verdict.MEASURED else f" ({row.bound.describe()})"
+    """Say the bounds of a row that is judged, and why it is undecided: its interval alone may not tell."""
+    if row.bound is None or row.verdict is Verdict.MEASURED:
+        return ""
+    why = f"; {row.reason}" if row.verdict is Verdict.INCONCLUSIVE and row.reason else ""
+    return f" ({row.bound.describe()}{why})"

@@ -21,12 +21,12 @@ def routing(subject: Subject) -> list[Plot | None]:
         for saved, row in rows:
             ours, theirs, at = (num(row.get(key)) for key in ("perplexity", "random", "threshold"))
             if ours is not None:
-                saves = figure(100 * saved)
                 beside = "" if theirs is None else f", at random {figure(theirs)}"
-                told.append(f"At confidence {'–' if at is None else figure(at)}, exits save {saves}% at perplexity {figure(ours)}{beside}.")
+                what = f"{_saves(saved, row)}, at perplexity {figure(ours)}{beside}"
+                told.append(f"At confidence {'–' if at is None else figure(at)}, exits save {what}.")
         marks = [Mark("y", base, f"untouched {figure(base)}")] if base is not None else []
         title = f"Perplexity over the share of the blocks' operations that early exit saves ({rung})"
-        legend = "A point for each threshold of confidence. Saved: without what the heads themselves cost."
+        legend = "A point for each threshold of confidence. Saved: of the blocks' operations, without what the heads themselves cost."
         x, y = Axis("share saved"), Axis(PERPLEXITY, log=True)
         plots.append(subject.plot(f"routing-{rung}", title, x, y, series, told, marks, legend))
     return plots
@@ -35,7 +35,16 @@ def routing(subject: Subject) -> list[Plot | None]:
 def _told(label: str, row: object, value: float | None) -> str:
     threshold, saved = num(mapping(row).get("threshold")), num(mapping(row).get("saved"))
     at = "" if threshold is None else f", confidence {threshold:g}"
-    return f"{label}{at}: perplexity {'–' if value is None else figure(value)}, saves {figure(100 * (saved or 0.0))}%"
+    return f"{label}{at}: perplexity {'–' if value is None else figure(value)}, saves {_saves(saved or 0.0, row)}"
+
+
+def _saves(saved: float, row: object) -> str:
+    """Say what is saved, and what is left of it when the heads' own operations are counted, which may be more than all."""
+    whole = num(mapping(row).get("saved_with_heads"))
+    if whole is None:
+        return f"{figure(100 * saved)}%"
+    rest = f"save {figure(100 * whole)}%" if whole >= 0 else f"cost {figure(-100 * whole)}% more"
+    return f"{figure(100 * saved)}% (with the heads' own operations they {rest})"
 
 
 def reliability(subject: Subject) -> Plot | None:

@@ -10,7 +10,7 @@ from reports.document import Document
 from reports.gfm import Section, code, fit, folded, plain, table
 from reports.ladders import declared, moves, sentence
 from reports.ledger import UNRUN, Row, figure_text
-from reports.markdown_sections import guidance, matrix, pairs, provenance, subject, subject_names, word
+from reports.markdown_sections import guidance, matrix, pairs, place, provenance, subject, subject_names, word
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _ladders(documents: Sequence[Document]) -> list[Section]:
         rows, blocks = document.of(model, corpus), document.pairs[model, corpus]
         names = dict.fromkeys((row.cell.claim, row.cell.predicate) for row in rows)
         said = {name: told for claim, name in names if (told := sentence(rows, blocks, claim, name))}
-        where = f"{code(model)} on {code(corpus)}: "
+        where = f"{place(document, model, corpus, documents)}: "
         lines += [f"{where}{code(name)} {plain(told)}" for name, told in said.items() if moves(told)]
         unmoved = [code(name) for name, told in said.items() if not moves(told)]
         lines += [f"{where}no control moves {', '.join(unmoved)}"] if unmoved else []
@@ -120,7 +120,7 @@ def _caveats(documents: Sequence[Document]) -> list[Section]:
     for document, model, corpus in pairs(documents):
         for row in document.of(model, corpus):
             for caveat in row.caveats:
-                rungs = carried.setdefault((f"{code(model)} on {code(corpus)}", caveat), {}).setdefault(row.cell.predicate, [])
+                rungs = carried.setdefault((place(document, model, corpus, documents), caveat), {}).setdefault(row.cell.predicate, [])
                 if row.cell.rung not in rungs:
                     rungs.append(row.cell.rung)
     lines = []

@@ -59,7 +59,7 @@ class RowPart(_Part):
     caveats: tuple[str, ...]
     reason: str | None
     quick: bool = Field(description="measured at quarter sizes, so not judged")
-    would: str | None = Field(None, description="on a rung that carries no verdict, what it would be")
+    would: str | None = Field(description="on a rung that carries no verdict, what it would be")
     standard_error: Annotated[Number, Field(ge=0)] | None = Field(
         None, description="of the figure, or of ln(value − origin) where there is an origin"
     )

@@ -251,7 +251,8 @@ EXPECTED: list[Expected] = [
     (
         "routing_cost",
         "Perplexity over the share of the blocks' operations that early exit saves (paper)",
-        "At confidence 0.950, exits save 10% at perplexity 12, at random 20. At confidence 0.500, exits save 40% at perplexity 40.",
+        "At confidence 0.950, exits save 10% (with the heads' own operations they cost 30% more), at perplexity 12, at random 20. "
+        "At confidence 0.500, exits save 40% (with the heads' own operations they save 25%), at perplexity 40.",
         {"by confidence": [(0.1, 12), (0.4, 40)], "at random": [(0.1, 20), (0.4, None)]},
     ),
     (

@@ -97,8 +97,8 @@ EVIDENCE: dict[str, Any] = {
         "baseline": 10,
         "trained": {"1": 0.3, "2": 0.5},
         "rows": [
-            {"threshold": 0.95, "perplexity": 12, "random": 20, "saved": 0.1},
-            {"threshold": 0.5, "perplexity": 40, "random": None, "saved": 0.4},
+            {"threshold": 0.95, "perplexity": 12, "random": 20, "saved": 0.1, "saved_with_heads": -0.3},
+            {"threshold": 0.5, "perplexity": 40, "random": None, "saved": 0.4, "saved_with_heads": 0.25},
         ],
         "calibration": {"1": {"error": 0.2, "bins": [{"tokens": 5, "confidence": 0.25, "right": 0.3}, {"confidence": 0.75, "right": 0.5}]}},
     },

@@ -75,7 +75,7 @@ def test_evidence_of_rungs_and_methods_of_another_version_is_shown_by_name():
 def test_intervals_stand_against_the_bounds_of_the_file():
     """One mark a bound; where rungs differ, its rung; a cell without a figure is said; without any bound there is no plot."""
     at = {"value": 2.0, "low": 1.5, "high": 3.0, "unit": "ratio"}
-    paper = row("p", "paper", bound=Bound(2.0, 1.1), verdict=Verdict.INCONCLUSIVE, **at)
+    paper = row("p", "paper", bound=Bound(2.0, 1.1), verdict=Verdict.INCONCLUSIVE, reason="in doubt, so not judged", **at)
     strict = row("p", "strict", bound=Bound(2.0, 1.0), verdict=Verdict.INCONCLUSIVE, reason="no figure")
     plot = verdict_plot([strict, paper])
     assert [(mark.axis, mark.at, mark.label) for mark in plot.marks] == [
@@ -83,7 +83,8 @@ def test_intervals_stand_against_the_bounds_of_the_file():
         ("y", 1.1, "falsified ≤ 1.1 (paper)"),
         ("y", 1.0, "falsified ≤ 1 (strict)"),
     ]
-    assert plot.sentence == "On paper, 2.00 [1.50, 3.00]: INCONCLUSIVE (holds at ≥ 2, falsified at ≤ 1.1). On strict there is no figure."
+    told = "INCONCLUSIVE (holds at ≥ 2, falsified at ≤ 1.1; in doubt, so not judged)"
+    assert plot.sentence == f"On paper, 2.00 [1.50, 3.00]: {told}. On strict there is no figure."
     assert plot.x.names == ("paper",)
     assert verdict_plot([strict]) is None
     assert verdict_plot([row("p", "paper", **at)]) is None
