@@ -128,7 +128,8 @@ def test_a_small_standard_error_is_rounded_as_its_figure_is():
     found = reported(value=1 + 1e-6, low=1.0, high=1 + 2e-6, origin=1.0, standard_error=0.01)
     assert replay._differences({**found, "standard_error": 0.01 + 1e-8}, found)[0] == []
     assert len(replay._differences({**found, "standard_error": 0.01 + 1e-5}, found)[0]) == 1
-    assert len(replay._differences({**found, "level": 0.95 + 1e-9}, {**found, "value": 1e6})[0]) == 1
+    large = reported(value=1e6, low=1e6, high=1e6)
+    assert len(replay._differences({**large, "level": 0.95 + 1e-9}, large)[0]) == 1
 
 
 def test_an_older_bundle_is_held_against_what_it_states(bundle, replayed):
