@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import hashlib
 import os
 import re
 import shutil
@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 _HOST = re.sub(r"[^A-Za-z0-9]+", "", socket.gethostname()) or "host"
-_PART = re.compile(r"^\..*\.([A-Za-z0-9]+)-(\d+)\.[^.]*\.part$")
+_PART = re.compile(r"^\.(.*)\.([A-Za-z0-9]+)-(\d+)\.[^.]*\.part$", re.DOTALL)
 _DAY = 86400.0
+_LONGEST = 64
 _ASIDE = "before"
 
 
@@ -23,7 +24,7 @@ def write(file: Path, data: bytes) -> None:
 
     Raises OSError (no space, no permission).
     """
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:64]}.{_HOST}-{os.getpid()}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=_prefix(file.name), suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -40,7 +41,7 @@ def write(file: Path, data: bytes) -> None:
 
 def unfinished_folder(folder: Path) -> Path:
     """Return a new folder beside ``folder``, in which to make what :func:`replace_folder` puts in its place. Raises OSError."""
-    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:64]}.{_HOST}-{os.getpid()}.", suffix=".part"))
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder.name), suffix=".part"))
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -69,10 +70,10 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def restore_folder(folder: Path) -> None:
     """Put a folder back that stepped aside for one that never came, and remove what writers that were killed left unfinished."""
-    for part in folder.parent.glob(f".{glob.escape(folder.name[:64])}.*.part"):
+    for part in folder.parent.glob(".*.part"):
         with contextlib.suppress(OSError):
             match = _PART.match(part.name)
-            if match is None or not part.is_dir() or not _abandoned(match[1], int(match[2]), part):
+            if match is None or match[1] != _stem(folder.name) or not part.is_dir() or not _abandoned(match[2], int(match[3]), part):
                 continue
             if (part / _ASIDE).is_dir() and not folder.exists():
                 (part / _ASIDE).rename(folder)
@@ -86,16 +87,27 @@ def remove_abandoned_parts(folder: Path, name: str = "") -> int:
     another machine, when it is a day old.
     """
     removed = 0
-    for part in folder.glob(f".{glob.escape(name[:64])}*.part"):
+    for part in folder.glob(".*.part"):
         match = _PART.match(part.name)
         try:
-            if match is None or not _abandoned(match[1], int(match[2]), part):
+            if match is None or (name and match[1] != _stem(name)) or not _abandoned(match[2], int(match[3]), part):
                 continue
             part.unlink()
             removed += 1
         except OSError:  # Another process removed it first, or may and we may not.
             continue
     return removed
+
+
+def _prefix(name: str) -> str:
+    return f".{_stem(name)}.{_HOST}-{os.getpid()}."
+
+
+def _stem(name: str) -> str:
+    """Return what a part has of the name that it is for: all of it, or of a long one the beginning and 16 digits of its SHA-256."""
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - 17]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
 def _abandoned(host: str, pid: int, part: Path) -> bool:

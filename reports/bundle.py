@@ -2,7 +2,7 @@
 
 What a test is given is noted where it is handed out (:attr:`harness.measuring.Measuring.handed`), so that nothing is forgotten, wherever it
 came from. Each process writes the files of its own cells beside the bundle's place; what is said of a cell travels with its test report.
-The main process puts the whole in place at the end: until then an older bundle stands.
+The main process puts the whole in place at the end: until then an older bundle stands, and for good when the session ended early.
 """
 
 from __future__ import annotations
@@ -81,12 +81,16 @@ class Bundler:
             found.update(getattr(report, "claim_facts", {}).get(kind, {}))
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Put the bundle in place before the report is written, which names its digest."""
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
+        """Put the bundle in place before the report is written, which names its digest; a session that ended early replaces none."""
         if hasattr(self._config, "workerinput"):
             return (yield)
-        if not self._config.stash[LEDGER].rows or self._config.option.collectonly:
+        ledger = self._config.stash[LEDGER]
+        if not ledger.rows or self._config.option.collectonly:
             self._note = "not written, nothing was measured"
+        elif exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or ledger.selected - {cell.ident for cell in ledger.rows}:
+            # What was not measured is not known to hold: what stands there may have been falsified by it.
+            self._note = "not written, the session ended early; what was there stands"
         elif not self._problem:
             try:
                 self._finish()

@@ -156,8 +156,10 @@ def _check(folder: Path, there: set[str], bundle: BundlePart) -> None:
     used = {file for cell in bundle.cells for file in (*cell.windows.values(), *cell.records.values())}
     if missing := min(listed - there, default=None) or min(used - listed, default=None):
         raise ReportError(f"{name}: {missing} is missing; a bundle is read whole, copy it again")
-    if additional := min(there - listed, default=None) or min(listed - used, default=None):
-        raise ReportError(f"{name}: {printable(additional)} is not part of the bundle")
+    if additional := min(there - listed, default=None):
+        raise ReportError(f"{name}: {printable(additional)} is not part of the bundle; move it out of the folder")
+    if unused := min(listed - used, default=None):
+        raise ReportError(f"{name}: {unused} is listed, and not part of any cell")
     for file, stated in bundle.files.items():
         size = (folder / file).stat().st_size
         if size != stated.bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
 from reports.document import Document
 from reports.ledger import Row, claim_of
+from reports.options import OPTIONS
 
 _ANOTHER_SELECTION = (
     "-m",
@@ -24,6 +27,8 @@ _ANOTHER_SELECTION = (
     "-p",
     "--tb",
 )
+_WITH_VALUE = frozenset(name for name, how in OPTIONS.items() if how.get("action") != "store_true")
+_TESTS = re.compile(r"(.*/)?(claims/?|claim_[^/]*\.py)", re.DOTALL)
 _FLAGS = ("--no-store", "--plan", "--all-models", "-x", "-v", "-vv", "-q", "-s")
 
 
@@ -43,7 +48,10 @@ def command_of(document: Document, row: Row) -> str:
 
 
 def _kept(given: Sequence[str]) -> Iterator[str]:
-    """Options of a command line but for those of its selection, each with its value."""
+    """Options of a command line but for those of its selection, each with its value.
+
+    A path of the suite's folder or of a file of claims is a selection, wherever they are; the value of an option never is.
+    """
     words = iter(given)
     for word in words:
         name, equals, _ = word.partition("=")
@@ -52,5 +60,8 @@ def _kept(given: Sequence[str]) -> Iterator[str]:
                 next(words, None)
         elif name.startswith(("-n", "-k", "-m")) and not name.startswith("--"):
             continue
-        elif name not in _FLAGS and not (word == "claims" or word.endswith("/claims") or word.startswith("claims/")):
+        elif word in _WITH_VALUE:
+            yield word
+            yield from itertools.islice(words, 1)
+        elif name not in _FLAGS and not _TESTS.fullmatch(word.partition("::")[0]):
             yield word

@@ -77,7 +77,7 @@ def _check_bundle(option: Any, folder: Path, others: Mapping[str, Path | None]) 
     if folder.is_mount():
         raise ValueError("cannot be replaced whole, something is mounted there; give a folder in it")
     if folder.is_dir() and (found := bundle_file.foreign(folder)):
-        raise ValueError(f"holds something else than a bundle: {printable(found)}; give a new or an empty folder")
+        raise ValueError(f"holds something else than a bundle: {printable(found)}; move that away, or give a new or an empty folder")
     if folder.parent.exists() and not folder.parent.is_dir():
         raise ValueError(f"{printable(folder.parent)} is not a folder")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 _SAME = 1e-12
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NUMBERS = ("value", "low", "high", "level", "margin")
+_FIGURE = ("value", "low", "high")
+_NUMBERS = (*_FIGURE, "level", "margin", "standard_error")
 _CLAIMS = Path(__file__).parent.parent / "claims"
 
 
@@ -110,7 +111,8 @@ def _changed(bundle: BundlePart) -> list[str]:
 
 def _outcome(folder: Path, bundle: BundlePart, cell: CellPart) -> tuple[str, str]:
     """Compute a cell again: ``same``, ``differs`` or ``refused``, and what is said of it."""
-    reported = cell.row.model_dump(mode="json")
+    stated = cell.row.model_fields_set  # A row of an older version has fewer fields; the figure is not held against those.
+    reported = {name: value for name, value in cell.row.model_dump(mode="json").items() if name in stated}
     place = printable(f"{reported['claim']} · {reported['predicate']}")
     try:
         place = printable(f"{claim_of(reported['claim']).label} · {reported['predicate']} · {_cell(cell).place()}")
@@ -173,12 +175,19 @@ def _as_json(row: Row) -> dict[str, Any]:
 
 
 def _differences(reported: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[str], float]:
-    """Return what differs beyond rounding, and by how much of the figure the numbers differ at most otherwise."""
+    """Return what differs beyond rounding, and by how much of the figure the numbers differ at most otherwise.
+
+    Fields that are reported are compared, and no others. A standard error of ln(value − origin) is off by as much as the rounding of
+    the value moves that logarithm.
+    """
     wrong, most = [], 0.0
-    scale = max((abs(found[name]) for name in _NUMBERS[:3] if found[name] is not None), default=0.0)
-    for name in dict.fromkeys([*reported, *found]):
-        was, now = reported.get(name), found.get(name)
+    figure = max((abs(found[name]) for name in _FIGURE if found[name] is not None), default=0.0)
+    for name, was in reported.items():
+        now = found.get(name)
         if name in _NUMBERS and isinstance(was, (int, float)) and isinstance(now, (int, float)):
+            scale = abs(now) if name == "level" else figure
+            if name == "standard_error" and found["origin"] is not None and found["value"] != found["origin"]:
+                scale = max(abs(now), figure / abs(found["value"] - found["origin"]))
             away = 0.0 if was == now else abs(was - now) / scale if scale else math.inf
             if away <= _SAME:
                 most = max(most, away)

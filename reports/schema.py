@@ -145,6 +145,7 @@ class ReportPart(_Part):
     evidence: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="of 'model/corpus': by 'predicate/rung' what stands beside a figure"
     )
+    bundle: dict[str, Any] | None = Field(None, description="what --bundle wrote: folder, SHA-256, number of falsified cells")
     baseline: dict[str, Any] | None = Field(None, description="what came of the comparison with --baseline")
 
 

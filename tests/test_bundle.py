@@ -8,15 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from harness import atomic, store
 from harness.protocol import Protocol
-from reports import bundle_file, commands, document
+from reports import bundle_file, commands, document, places
 from reports.__main__ import main
-from tests.bundles import ROOT, manifest
+from tests.bundles import ROOT, manifest, refused
 from tests.conftest import LINEARITY
 
 TREND = LINEARITY[1:2]
@@ -134,6 +135,38 @@ def test_an_older_bundle_is_replaced_whole_or_stands(claims, pytester, monkeypat
     assert not list(pytester.path.glob(".*.part"))
 
 
+STOPPING = """
+import pytest
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    {}
+"""
+ENDS = {
+    "interrupted": ("pytest.exit('stopped')", ()),
+    "stopped": ("item.session.shouldstop = 'stopped'", ()),
+    "the first failure": ("pass", ("-x",)),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_session_that_ends_early_replaces_no_bundle(claims, pytester, how):
+    """Cells that were not reached are not known to hold: the older bundle stands, the report names none, and no rest is left."""
+    given = ("--bundle", "b", "-m", "paper", "--verdicts=report")
+    claims(*given, model="falling", files=TREND)
+    older = manifest(pytester.path / "b")
+    assert len(older["cells"]) == 1
+    stop, more = ENDS[how]
+    pytester.makepyfile(stopping=STOPPING.format(stop))
+    pytester.syspathinsert()
+    result = claims(*given, *more, "-p", "stopping", model="falling", files=LINEARITY[1:])
+    result.stdout.fnmatch_lines(["bundle: not written, the session ended early; what was there stands"])
+    assert result.ret != 0
+    assert "selected, but the session ended early" in {row["reason"] for row in result.report["rows"]}
+    assert "bundle" not in result.report
+    assert manifest(pytester.path / "b") == older
+    assert not list(pytester.path.glob(".*.part"))
+
+
 def test_cells_share_what_was_kept_nowhere_else(claims, pytester):
     """Without a store, four cells of one measurement: one record, which all of them replay from."""
     claims("--bundle", "b", "-m", "paper", "--no-store", "--verdicts=report", model="falling", files=LINEARITY)
@@ -148,7 +181,10 @@ def test_cells_share_what_was_kept_nowhere_else(claims, pytester):
     ("given", "message"),
     [
         (("--bundle=file",), "--bundle file: not a folder"),
-        (("--bundle=mine",), "--bundle mine: holds something else than a bundle: notes.txt; give a new or an empty folder"),
+        (
+            ("--bundle=mine",),
+            "--bundle mine: holds something else than a bundle: notes.txt; move that away, or give a new or an empty folder",
+        ),
         (("--bundle=other",), "--bundle other: holds something else than a bundle: a bundle.json that is not one; *"),
         (("--bundle=linked",), "--bundle linked: holds something else than a bundle: *elsewhere is no plain file, *"),
         (("--bundle=",), "--bundle : empty; expected a folder"),
@@ -186,6 +222,17 @@ def test_a_bundle_with_a_file_of_the_users_is_not_replaced(bundled, tmp_path):
     assert bundle_file.foreign(copy) is None
     (copy / "records" / "notes.txt").write_text("")
     assert bundle_file.foreign(copy) == "records/notes.txt"
+
+
+def test_what_a_file_manager_left_in_a_bundle_is_named_with_a_way_on(bundle, bundled, tmp_path, replayed):
+    """It is not removed unasked: a run is refused, and so is a replay, and both say what to do."""
+    (bundle / ".DS_Store").touch()
+    option = SimpleNamespace(bundle=str(bundle))
+    with pytest.raises(ValueError, match=r"\.DS_Store; move that away, or give a new or an empty folder"):
+        places._check_bundle(option, bundle, {})
+    assert refused(replayed(), ".DS_Store is not part of the bundle; move it out of the folder")
+    (bundle / ".DS_Store").rename(tmp_path / "moved")
+    places._check_bundle(option, bundle, {})
 
 
 KILLED = """

@@ -117,6 +117,13 @@ def test_reports_of_runs_satisfy_the_schema_and_are_read(claims, tmp_path):
     assert report["environment"]["finished"].endswith("+00:00")
 
 
+def test_a_report_may_name_its_bundle():
+    """As a dict of its own; what is none is refused."""
+    assert from_contents("r", written(row(), bundle={"sha256": "0" * 64})).contents["bundle"]["sha256"] == "0" * 64
+    with pytest.raises(ReportError, match="bundle"):
+        from_contents("r", written(row(), bundle="b"))
+
+
 def damaged(**changes):
     """A report's rows with one of them changed."""
     contents = written(row())
@@ -216,6 +223,25 @@ def test_a_command_selects_its_cell_under_the_options_of_the_run():
         "--corpus",
         "c",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["/x/proj/claims/claim_2_y.py"], []),
+        (["/x/proj/claims/claim_2_y.py::test_z[a-b]", "--quick"], ["--quick"]),
+        (["../claims/", "claims", "claims/claim_3.py", "claim_3.py"], []),
+        (["--corpus", "claims/text.txt", "--model", "./claims"], ["--corpus", "claims/text.txt", "--model", "./claims"]),
+        (["--corpus=claims", "--models-from", "claims/claim_mine.py"], ["--corpus=claims", "--models-from", "claims/claim_mine.py"]),
+        (["--quick", "claims"], ["--quick"]),
+        (["--bundle", "claims", "--seed", "3"], ["--seed", "3"]),
+    ],
+)
+def test_a_command_has_no_paths_of_tests_and_every_value(given, kept):
+    """Files of claims in anybody's folder are a selection; what an option is given is not, whatever it is called."""
+    facts = {"environment": {**FACTS["environment"], "command": ["pytest", *given]}}
+    command = command_of(from_contents("r.json", written(row(), **facts)), row())
+    assert shlex.split(command)[6:] == kept
 
 
 def test_a_command_measures_its_cell(claims, pytester):

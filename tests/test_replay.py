@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -102,6 +103,47 @@ def test_rounding_is_no_difference(bundle, replayed):
     assert re.search(r"FALSIFIED .*; to [23]e-14 of the figure\n", out)
     forge(bundle, lambda c: c["cells"][0]["row"].update(value=c["cells"][0]["row"]["value"] * (1 + 3e-11)))
     assert replayed()[0] == 1
+
+
+def reported(**changed):
+    """A row as a bundle has it: a ratio whose logarithm has a standard error."""
+    return {"value": 2.0, "low": 1.9, "high": 2.1, "level": 0.95, "margin": 0.1, "standard_error": 0.25, "origin": 0.0, **changed}
+
+
+@pytest.mark.parametrize("name", ["value", "low", "high", "level", "margin", "standard_error"])
+@pytest.mark.parametrize("origin", [None, 0.0, 2.0])
+def test_every_number_of_a_row_may_be_rounded(name, origin):
+    """One unit in the last place is no difference, in a standard error as little as in the figure; a billionth is."""
+    found = reported(origin=origin)
+    wrong, most = replay._differences({**found, name: math.nextafter(found[name], 9)}, found)
+    assert wrong == []
+    assert 0 < most < 1e-15
+    wrong, _ = replay._differences({**found, name: found[name] * (1 + 1e-9)}, found)
+    assert len(wrong) == 1
+    assert wrong[0].startswith(f"{name} was reported as ")
+
+
+def test_a_small_standard_error_is_rounded_as_its_figure_is():
+    """That of ln(value − origin) has the rounding of value − origin, of which the value may be a million times as much."""
+    found = reported(value=1 + 1e-6, low=1.0, high=1 + 2e-6, origin=1.0, standard_error=0.01)
+    assert replay._differences({**found, "standard_error": 0.01 + 1e-8}, found)[0] == []
+    assert len(replay._differences({**found, "standard_error": 0.01 + 1e-5}, found)[0]) == 1
+    large = reported(value=1e6, low=1e6, high=1e6)
+    assert len(replay._differences({**large, "level": 0.95 + 1e-9}, large)[0]) == 1
+
+
+def test_an_older_bundle_is_held_against_what_it_states(bundle, replayed):
+    """Rows of a version that had no standard errors come out as reported; what they do state is compared all the same."""
+
+    def older(contents):
+        for cell in contents["cells"]:
+            for name in ("standard_error", "origin", "would"):
+                del cell["row"][name]
+
+    forge(bundle, older)
+    assert replayed()[0] == 0
+    forge(bundle, lambda c: c["cells"][0]["row"].update(standard_error=None))
+    assert "standard_error was reported as null, and is " in replayed()[1]
 
 
 def test_numbers_that_were_altered_come_out_otherwise(bundle, replayed, bundled):

@@ -55,3 +55,34 @@ def test_places_that_cannot_be_written_are_named_early(tmp_path):
     if os.geteuid() != 0:
         Path(tmp_path / "locked").mkdir(mode=0o500)
         assert "Permission denied" in str(report_file.why_not_writable(tmp_path / "locked" / "r.json"))
+
+
+LONG = "a report of a model with a name that fills sixty-four characters"
+
+
+@pytest.mark.parametrize(("mine", "other"), [("out", "out.v2"), ("out", "out.v2.x"), (f"{LONG}, the first", f"{LONG}, the second")])
+def test_what_was_set_aside_for_another_folder_stays(tmp_path, monkeypatch, mine, other):
+    """Names that begin alike, and long ones that differ only at the end: each gets back what stepped aside for it, and nothing else."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 999999999)  # A writer that was killed.
+        aside = {name: atomic.unfinished_folder(tmp_path / name) for name in (mine, other)}
+    for name, part in aside.items():
+        (part / "before").mkdir()
+        (part / "before" / name).touch()
+    atomic.restore_folder(tmp_path / mine)
+    assert [file.name for file in (tmp_path / mine).iterdir()] == [mine]
+    assert aside[other].is_dir()
+    assert not aside[mine].exists()
+    atomic.restore_folder(tmp_path / other)
+    assert [file.name for file in (tmp_path / other).iterdir()] == [other]
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / mine, tmp_path / other])
+
+
+def test_what_is_unfinished_of_another_file_stays(tmp_path):
+    """Of the file named alone, though another's name begins with its; of any file when none is named."""
+    parts = [tmp_path / f".{name}.{atomic._HOST}-999999999.abc.part" for name in ("r", "r.json")]
+    for part in parts:
+        part.touch()
+    assert atomic.remove_abandoned_parts(tmp_path, "r") == 1
+    assert list(tmp_path.iterdir()) == parts[1:]
+    assert atomic.remove_abandoned_parts(tmp_path) == 1
