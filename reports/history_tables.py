@@ -18,7 +18,8 @@ TABLES = {
     "runs": (
         "one line for each report, model and text, by time",
         "run INTEGER, finished TIMESTAMP, time_from VARCHAR, file VARCHAR, model VARCHAR, model_with_digest VARCHAR, corpus VARCHAR, "
-        "corpus_with_digest VARCHAR, n_blocks INTEGER, weights VARCHAR, text VARCHAR, code VARCHAR, version VARCHAR, bounds VARCHAR, quick BOOLEAN",
+        "corpus_with_digest VARCHAR, n_blocks INTEGER, weights VARCHAR, text VARCHAR, "
+        "code VARCHAR, version VARCHAR, bounds VARCHAR, quick BOOLEAN",
     ),
     "rows": (
         "one line for each cell that ran",
