@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from fixtures.naming import printable
 from reports import baseline, baseline_amending, baseline_text
@@ -64,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         return _amend(document, file, options.only, options.reason)
     if file.exists():
         raise ReportError(f"{printable(file)}: is there already; change it with --amend --reason TEXT, or name another file with --to")
-    made = baseline_amending.new(document, (options.reason or _FIRST).strip(), _today())
+    with _checked(document):
+        made = baseline_amending.new(document, (options.reason or _FIRST).strip(), _today())
     _write(file, made)
     sizes = [(table, sum(len(getattr(subject, table)) for subject in made.subjects.values())) for table in ("cells", "claims")]
     told = " and ".join(baseline_text.count(size, table.removesuffix("s")) for table, size in sizes)
@@ -74,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _amend(document: Document, file: Path, only: list[str], reason: str) -> int:
     before = baseline.read(file)
-    after, changes = baseline_amending.amended(before, document, only, reason.strip(), _today())
+    with _checked(document):
+        after, changes = baseline_amending.amended(before, document, only, reason.strip(), _today())
     if not changes:
         print(f"{printable(file)}: nothing to amend, every verdict stands")
         return 0
@@ -83,6 +89,16 @@ def _amend(document: Document, file: Path, only: list[str], reason: str) -> int:
         print(printable(change))
     print(f"{printable(file)}: {len(changes)} amended")
     return 0
+
+
+@contextmanager
+def _checked(document: Document) -> Iterator[None]:
+    """Raise ReportError where a report has what a baseline cannot hold, such as a name with a slash."""
+    try:
+        yield
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ReportError(f"{document.name}: cannot be kept as a baseline: {printable(why)}; measure under another name") from None
 
 
 def _check(file: str, report: str) -> int:

@@ -12,6 +12,7 @@ from claims import Verdict
 from fixtures.naming import did_you_mean, printable
 from reports.document import Document, ReportError
 from reports.ledger import UNRUN, Row
+from reports.pairing import Pair, matched
 from reports.setups import Difference, Setup, differences, setup_of
 from reports.standard_errors import Gap, gap, t_quantile
 
@@ -19,8 +20,6 @@ JUDGED = (Verdict.HOLDS, Verdict.FALSIFIED, Verdict.INCONCLUSIVE)
 _GROUPS = 16
 _ROUNDING = ("dtype", "device_kind", "attention", "torch", "transformers", "numpy", "scipy", "python")
 _DIGEST = re.compile(r"-[0-9a-f]{8}(?=/|$)")
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -147,20 +146,30 @@ def compare(a: Side, b: Side) -> Comparison:
 
 
 def chosen(a: Document, b: Document, of_a: str | None, of_b: str | None) -> list[tuple[Side, Side]]:
-    """Return the pairs to compare: those named, else those of equal names, else the only one of each. Raises ReportError."""
+    """Return the pairs to compare: those named, else those of equal names, else the only one of each. Raises ReportError.
+
+    Names are equal that differ in nothing but the digests of local files, where only one on either side fits.
+    """
     if of_a is None and of_b is None:
-        common = [pair for pair in a.pairs if pair in b.pairs]
+        common = matched(a.pairs, b.pairs, without_digest)
         if not common and len(a.pairs) == len(b.pairs) == 1:
             return [(Side(a, *next(iter(a.pairs))), Side(b, *next(iter(b.pairs))))]
         if not common:
             raise ReportError(
-                f"no model and text is in both: {a.name} has {_named(a.pairs)}; {b.name} has {_named(b.pairs)}; "
+                f"no model and text is in both: {a.name} has {named(a.pairs)}; {b.name} has {named(b.pairs)}; "
                 "say which to compare with --a MODEL/CORPUS --b MODEL/CORPUS"
             )
-        return [(Side(a, *pair), Side(b, *pair)) for pair in common]
+        return [(Side(a, *pair), Side(b, *other)) for pair, other in common.items()]
     first = None if of_a is None else _resolved(a, of_a, "--a")
     second = None if of_b is None else _resolved(b, of_b, "--b")
     return [(Side(a, *(first or _counterpart(a, second, "--a"))), Side(b, *(second or _counterpart(b, first, "--b"))))]
+
+
+def left_out(a: Document, b: Document, compared: Iterable[tuple[Side, Side]]) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs of A and those of B that are in no comparison."""
+    sides = list(compared)
+    of_a, of_b = {(one.model, one.corpus) for one, _ in sides}, {(other.model, other.corpus) for _, other in sides}
+    return [pair for pair in a.pairs if pair not in of_a], [pair for pair in b.pairs if pair not in of_b]
 
 
 def without_digest(name: str) -> str:
@@ -176,19 +185,20 @@ def _resolved(document: Document, name: str, option: str) -> Pair:
     close = [pair for full, pair in known.items() if without_digest(full) == without_digest(name)]
     if len(close) == 1:
         return close[0]
-    raise ReportError(f"{option} {printable(name)}: {document.name} has {_named(document.pairs)}{did_you_mean(name, known)}")
+    raise ReportError(f"{option} {printable(name)}: {document.name} has {named(document.pairs)}{did_you_mean(name, known)}")
 
 
 def _counterpart(document: Document, pair: Pair | None, option: str) -> Pair:
     """Return the pair of a document that goes with one named for the other: its only one, or that of the same name."""
     if len(document.pairs) == 1:
         return next(iter(document.pairs))
-    if pair in document.pairs and pair is not None:
-        return pair
-    raise ReportError(f"{document.name} has {_named(document.pairs)}; say which with {option} MODEL/CORPUS")
+    if pair is not None and (found := matched([pair], document.pairs, without_digest)):
+        return found[pair]
+    raise ReportError(f"{document.name} has {named(document.pairs)}; say which with {option} MODEL/CORPUS")
 
 
-def _named(pairs: Iterable[Pair]) -> str:
+def named(pairs: Iterable[Pair]) -> str:
+    """Name pairs for one line of a terminal."""
     return ", ".join(printable(f"{model}/{corpus}") for model, corpus in pairs) or "no model"
 
 

@@ -49,7 +49,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as data; z is null where a figure has no interval, or both have no spread."""
+    """Return a comparison as data; numbers beyond float64 are null, and z where a figure has no interval, or both have no spread."""
     return {
         "a": _side(comparison.a),
         "b": _side(comparison.b),
@@ -113,12 +113,17 @@ def _compared(compared: Compared) -> dict[str, Any]:
         "unit": compared.a.unit,
         **figures,
         "flipped": compared.flipped,
-        "difference": None if found is None else found.step,
+        "difference": None if found is None else _finite(found.step),
         "log_origin": None if found is None else found.origin,
-        "standard_error": None if found is None else found.error,
+        "standard_error": None if found is None else _finite(found.error),
         "exact": None if found is None else found.exact,
-        "z": z if z is not None and math.isfinite(z) else None,
+        "z": _finite(z),
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinities."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _figure(row: Row) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
+from reports.escaped import escaped, escaped_ledger
 from reports.evidence import print_evidence
 from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, ladder, number, plus_minus
 from reports.transfer_evidence import print_transfer
@@ -61,7 +62,10 @@ def progress(what: str, show: Callable[[str, bool], None], terminal: bool) -> Ca
 
 
 def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> str:
-    """Render everything below the progress lines as text; at least 110 columns wide, because the table needs them."""
+    """Render everything below the progress lines as text; at least 110 columns wide, because the table needs them.
+
+    What models, texts and files call themselves and say is escaped: it cannot move the cursor, nor hide a line.
+    """
     text = io.StringIO()
     console = Console(
         file=text,
@@ -72,6 +76,7 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
         markup=False,
         emoji=False,
     )
+    ledger, facts = escaped_ledger(ledger), escaped(facts)
     rows = ledger.complete()
     verdicts = ledger.claims(rows)
     for model, corpus in ledger.pairs:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from reports.comparison import without_digest
-from reports.document import Document
 from reports.history_files import Folder
 from reports.ledger import UNRUN, Row
 from reports.setups import setup_of
@@ -18,7 +18,8 @@ TABLES = {
     "runs": (
         "one line for each report, model and text, by time",
         "run INTEGER, finished TIMESTAMP, time_from VARCHAR, file VARCHAR, model VARCHAR, model_with_digest VARCHAR, corpus VARCHAR, "
-        "n_blocks INTEGER, weights VARCHAR, text VARCHAR, code VARCHAR, version VARCHAR, bounds VARCHAR, quick BOOLEAN",
+        "corpus_with_digest VARCHAR, n_blocks INTEGER, weights VARCHAR, text VARCHAR, "
+        "code VARCHAR, version VARCHAR, bounds VARCHAR, quick BOOLEAN",
     ),
     "rows": (
         "one line for each cell that ran",
@@ -34,7 +35,7 @@ TABLES = {
 }
 """Name → what it holds, and its columns."""
 
-_JUDGED = "verdict NOT IN ('untested', 'measured')"
+_JUDGED = "verdict IN ('holds', 'falsified', 'inconclusive', 'not_applicable')"
 _STEPS = """
 CREATE VIEW {name}_steps AS
 SELECT *, lag(verdict) OVER w AS before, lag(run) OVER w AS before_run
@@ -57,7 +58,8 @@ def load(folder: Folder) -> DuckDBPyConnection:
     """Return a database of the reports: the tables of :data:`TABLES`, and views of steps, flips and spells of verdicts.
 
     ``claim_steps`` and ``cell_steps`` are the judged lines with the verdict and the run before; ``…_flips`` those whose verdict differs
-    from it; ``…_spells`` runs of one verdict. A run that did not judge (UNTESTED, or MEASURED as at quarter sizes) is no step. The
+    from it; ``…_spells`` runs of one verdict. A run that did not judge (UNTESTED, ERROR, or MEASURED as at quarter sizes) is no
+    step. The
     database is closed to files, extensions and Python's variables.
     """
     import duckdb
@@ -81,33 +83,35 @@ def _lines(folder: Folder) -> dict[str, list[tuple[Any, ...]]]:
     lines: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
     for run, found in enumerate(folder.reports, 1):
         document, finished = found.document, found.finished.replace(tzinfo=None)
-        names = _names(document)
+        names = _names(model for model, _ in document.pairs)
+        texts = _names(corpus for _, corpus in document.pairs)
         for (model, corpus), n_blocks in document.pairs.items():
-            here, setup = (run, names[model], corpus), setup_of(document, model, corpus)
+            here, setup = (run, names[model], texts[corpus]), setup_of(document, model, corpus)
             quick = any(row.quick for row in document.of(model, corpus))
             stated = [setup.get(what) for what in ("weights", "text", "code", "version", "bounds")]
             made = (finished, "report" if found.stated else "file", document.name)
-            lines["runs"].append((run, *made, names[model], model, corpus, n_blocks, *stated, quick))
+            lines["runs"].append((run, *made, names[model], model, texts[corpus], corpus, n_blocks, *stated, quick))
             lines["setups"] += [(*here, what, value) for what, value in setup.items()]
         for position, row in enumerate(document.rows):
             if str(row.verdict) != "untested" or row.reason not in UNRUN:
-                lines["rows"].append((run, *_row(row, names[row.cell.model], position)))
+                lines["rows"].append((run, *_row(row, names[row.cell.model], texts[row.cell.corpus], position)))
         lines["claims"] += [
-            (run, names.get(c.model, c.model), c.corpus, str(c.claim), c.rung, str(c.verdict), list(c.decided_by)) for c in document.claims
+            (run, names.get(c.model, c.model), texts.get(c.corpus, c.corpus), str(c.claim), c.rung, str(c.verdict), list(c.decided_by))
+            for c in document.claims
         ]
     return lines
 
 
-def _row(row: Row, model: str, position: int) -> tuple[Any, ...]:
+def _row(row: Row, model: str, corpus: str, position: int) -> tuple[Any, ...]:
     cell = row.cell
-    series = f"{cell.predicate}-{model}-{cell.corpus}-{cell.rung}" + ("" if cell.block is None else f"-block{cell.block}")
-    where = (model, cell.corpus, str(cell.claim), cell.predicate, cell.rung, cell.block, series, cell.ident, position)
+    series = f"{cell.predicate}-{model}-{corpus}-{cell.rung}" + ("" if cell.block is None else f"-block{cell.block}")
+    where = (model, corpus, str(cell.claim), cell.predicate, cell.rung, cell.block, series, cell.ident, position)
     figures = (row.value, row.low, row.high, row.level, row.standard_error, row.origin, row.unit, row.core, row.margin)
     return (*where, str(row.verdict), *figures, row.bound.short() if row.bound else None, row.quick, row.reason)
 
 
-def _names(document: Document) -> dict[str, str]:
-    """Return the names under which models are followed: without the digest of their files, unless two of a report would share one."""
-    models = dict.fromkeys(model for model, _ in document.pairs)
-    count = Counter(without_digest(model) for model in models)
-    return {model: without_digest(model) if count[without_digest(model)] == 1 else model for model in models}
+def _names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names under which models, or texts, are followed: without the digest of files, unless two of a report would share one."""
+    whole = dict.fromkeys(names)
+    count = Counter(without_digest(name) for name in whole)
+    return {name: without_digest(name) if count[without_digest(name)] == 1 else name for name in whole}

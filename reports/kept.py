@@ -16,7 +16,14 @@ from reports.document import Document, ReportError
 _KEPT = ("schema", "rows", "claims", "models", "corpora", "protocol", "bounds", "environment")
 _PLACES = ("--report", "--store", "--tokens", "--save-maps", "--bundle", "-p")
 """Options that say where something is put, and pytest's own, on which no figure depends; each takes a value."""
-_FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s'"=(:,;]))(?:~[^\s/\\]*|[A-Za-z]:|\\\\|(?=/))(?:[/\\][^/\\'",;:()\n]+)*[/\\](?=[^\s/\\])""")
+_BEFORE = r"""[\s'"=(:,;`|<>\[{“‘«]"""
+"""What may stand before a path."""
+# A folder's name may have spaces, and ends where another path begins.
+_FOLDER = rf"""(?:(?!{_BEFORE}(?:[~/\\]|[A-Za-z]:[/\\]))[^/\\'",;:()\n])+"""
+_FOLDERS = re.compile(
+    rf"""(?:^|(?<={_BEFORE}))(?:~[^\s/\\]*|file:(?://[^\s/\\]*)?(?=/)|[A-Za-z]:|\\\\|(?=/))(?:[/\\]{_FOLDER})*[/\\](?=[^\s/\\])""",
+    re.IGNORECASE,
+)
 _AGAIN = "measure again with this version and run 'python -m reports readme NEW.json --keep FILE'"
 
 

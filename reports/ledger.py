@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from claims import CLAIMS, Bound, Claim, Predicate, Verdict
 from claims.declared import all_predicates
+from fixtures.naming import printable
 from harness.errors import LongWorkError
 from harness.protocol import RUNGS
 
@@ -39,8 +41,8 @@ class Cell:
         return f"{self.predicate}-{self.model}-{self.corpus}-{self.rung}" + ("" if self.block is None else f"-block{self.block}")
 
     def place(self) -> str:
-        """Say where: ``smollm2/block 29 · wikitext-2 · strict``."""
-        return f"{self.model}{'' if self.block is None else f'/block {self.block}'} · {self.corpus} · {self.rung}"
+        """Say where, safe for a terminal: ``smollm2/block 29 · wikitext-2 · strict``."""
+        return printable(f"{self.model}{'' if self.block is None else f'/block {self.block}'} · {self.corpus} · {self.rung}")
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,12 @@ class Row:
         return cls(cell=cell, bound=bound, verdict=Verdict(row["verdict"]), caveats=tuple(row["caveats"]), **{**rest, "would": would})
 
     def message(self) -> str:
-        """Say the outcome in one line: value, bound, subject."""
+        """Say the outcome in one line, safe for a terminal: value, bound, subject."""
         name = claim_of(self.cell.claim).label
         figure = "" if self.value is None else f": {figure_text(self)}"
         against = f", {self.bound.describe(self.verdict)}" if self.bound else ""
         why = f" ({self.reason})" if self.reason and self.verdict is not Verdict.FALSIFIED else ""
-        return f"{name} · {self.cell.predicate} · {self.verdict.word}{figure}{against}{why} · {self.cell.place()}"
+        return printable(f"{name} · {self.cell.predicate} · {self.verdict.word}{figure}{against}{why} · {self.cell.place()}")
 
 
 def figure_text(row: Row) -> str:
@@ -121,7 +123,9 @@ def plus_minus(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number to three significant digits, at least two decimals below 10, with a true minus sign."""
+    """Write a number to three significant digits, at least two decimals below 10, with a true minus sign; ``∞`` beyond all."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
     size = abs(value)
     text = (
         _power(value)

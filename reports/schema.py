@@ -130,6 +130,23 @@ class TimingPart(_Part):
     seconds: Number | None = None
 
 
+class CodePart(_Part):
+    """The code that measured and judged."""
+
+    version: str | None = None
+    sha256: str | None = Field(None, description="over the files of fixtures, harness and claims")
+    measurements: dict[str, int] | None = Field(None, description="version of each measurement")
+
+
+class EnvironmentPart(_Part):
+    """Software, machine, and the command that was given."""
+
+    python: str | None = None
+    packages: dict[str, str] | None = Field(None, description="name → version")
+    command: tuple[str, ...] | None = None
+    code: CodePart | None = None
+
+
 class ReportPart(_Part):
     """A report: rows, the verdicts on claims, and what they were measured on and with."""
 
@@ -140,7 +157,7 @@ class ReportPart(_Part):
     corpora: dict[str, CorpusPart] = Field(default_factory=dict)
     protocol: dict[str, Any]
     bounds: BoundsPart
-    environment: dict[str, Any]
+    environment: EnvironmentPart
     timings: dict[str, Number | dict[str, TimingPart]] = Field(default_factory=dict)
     evidence: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="of 'model/corpus': by 'predicate/rung' what stands beside a figure"

@@ -69,7 +69,7 @@ def standard_error(row: Row, freedom: int) -> StandardError | None:
         return StandardError((high - low) / 2 / scale, None, exact=False)
     for origin in _ORIGINS:
         if low > origin and value > origin:
-            up, down = math.log((high - origin) / (value - origin)), math.log((value - origin) / (low - origin))
+            up, down = _log_ratio(high - origin, value - origin), _log_ratio(value - origin, low - origin)
             if abs(up - down) <= _SYMMETRIC * (up + down):
                 return StandardError((up + down) / 2 / scale, origin, exact=False)
     further = max(high - value, value - low)
@@ -87,11 +87,17 @@ def gap(a: Row, b: Row, freedom: tuple[int, int]) -> Gap | None:
     if one is None or other is None:
         return Gap(b.value - a.value, None, None, exact=True)
     if one.origin is not None and one.origin == other.origin:
-        origin, step = one.origin, math.log((b.value - one.origin) / (a.value - one.origin))
+        origin, step = one.origin, _log_ratio(b.value - one.origin, a.value - one.origin)
         return Gap(step, origin, math.hypot(one.size, other.size), one.exact and other.exact)
     mixed = one.origin != other.origin
     error = math.hypot(one.linear(a.value), other.linear(b.value))
     return Gap(b.value - a.value, None, error, one.exact and other.exact and not mixed)
+
+
+def _log_ratio(over: float, under: float) -> float:
+    """Return ln(over / under) of two positive numbers, also where the quotient is no number of float64."""
+    quotient = over / under
+    return math.log(quotient) if 0 < quotient < math.inf else math.log(over) - math.log(under)
 
 
 def t_quantile(probability: float, freedom: int) -> float:

@@ -65,7 +65,7 @@ MUTATIONS: list[Mutation] = [
     ("reports/history_tables.py", "WHERE {judged} WINDOW", "WINDOW", "test_history"),
     ("reports/history_tables.py", "PARTITION BY {key} ORDER BY run);", "PARTITION BY {key} ORDER BY verdict);", "test_history"),
     ("reports/history_tables.py", '    "enable_external_access": "false",\n', "", "test_history"),
-    ("reports/history_tables.py", "if count[without_digest(model)] == 1 else model", "if True else model", "test_history"),
+    ("reports/history_tables.py", "if count[without_digest(name)] == 1 else name", "if True else model", "test_history"),
     (
         "reports/history_files.py",
         "time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)",

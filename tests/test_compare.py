@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +54,43 @@ def test_pairs_are_chosen_by_name():
         chosen(a, a, "m/c", "m/cc")
     with pytest.raises(ReportError, match="say which with --b"):
         chosen(several("k/e"), a, "k/e", None)
+
+
+def test_local_files_are_matched_although_their_content_changed():
+    """Whole names first; then without digests, where one fits on either side; what is ambiguous is not guessed."""
+    a = several("m1-aaaaaaa1/t", "m2/t-00000a00")
+    assert pairs(a, several("m2/t-00000a00", "m1-bbbbbbb1/t")) == [
+        (("m1-aaaaaaa1", "t"), ("m1-bbbbbbb1", "t")),
+        (("m2", "t-00000a00"),) * 2,
+    ]
+    assert pairs(a, several("m2/t-11111b11", "m1-bbbbbbb1/t")) == [
+        (("m1-aaaaaaa1", "t"), ("m1-bbbbbbb1", "t")),
+        (("m2", "t-00000a00"), ("m2", "t-11111b11")),
+    ]
+    twins = several("m1-bbbbbbb1/t", "m1-ccccccc1/t", "m2/t-00000a00")
+    assert pairs(a, twins) == [(("m2", "t-00000a00"),) * 2]
+    assert pairs(several("m1-ccccccc1/t", "m1-aaaaaaa1/t"), twins) == [
+        (("m1-ccccccc1", "t"),) * 2,
+        (("m1-aaaaaaa1", "t"), ("m1-bbbbbbb1", "t")),
+    ]
+    assert pairs(a, several("m1-bbbbbbb1/t", "k/t"), "m1/t", None) == [(("m1-aaaaaaa1", "t"), ("m1-bbbbbbb1", "t"))]
+
+
+def test_what_has_no_counterpart_is_named(tmp_path, capsys):
+    """In text, Markdown and JSON; not where pairs were chosen by name."""
+    a = save(tmp_path, "a.json", *(row(model=m) for m in ("m", "gone", "x\x1b")))
+    b = save(tmp_path, "b.json", *(row(model=m) for m in ("m", "new")))
+    words = ["compare", str(a), str(b)]
+    assert command.main(words) == 0
+    assert capsys.readouterr().out.startswith("Not compared: only A has gone/c, x\\x1b/c; only B has new/c.\n")
+    assert command.main([*words, "--format", "markdown"]) == 0
+    assert "only A has gone/c" in capsys.readouterr().out
+    assert command.main([*words, "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["not_compared"]
+    assert told["b"] == [{"model": "new", "corpus": "c"}]
+    assert [pair["model"] for pair in told["a"]] == ["gone", "x\x1b"]
+    assert command.main([*words, "--a", "m/c"]) == 0
+    assert "Not compared" not in capsys.readouterr().out
 
 
 def test_equal_reports_have_no_difference():
@@ -172,7 +210,7 @@ def test_names_do_no_harm(form):
         assert {line.replace("\\|", "").count("|") for line in table} == {9}
 
 
-NUMBERS = st.floats(-1e300, 1e300)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from((1e308, -1e308, 5e-324))
 
 
 @settings(deadline=None, max_examples=40)
@@ -180,9 +218,20 @@ NUMBERS = st.floats(-1e300, 1e300)
 def test_any_figures_are_shown(figures):
     """Whatever their size: text, Markdown and JSON that a strict reader takes."""
     a = document(*(row(f"p{i}", v, x, standard_error=e) for i, (x, _, e, v) in enumerate(figures)))
-    b = document(*(row(f"p{i}", v, y, half=0.0) for i, (_, y, _, v) in enumerate(figures)), code="e" * 64)
+    b = document(*(row(f"p{i}", v, y, low=y, high=y, level=0.95) for i, (_, y, _, v) in enumerate(figures)), code="e" * 64)
     found = of(a, b)
     assert all(f"p{i}" in text for i in range(len(figures)) for text in (as_text(found), as_markdown(found)))
+    json.dumps(as_json(found), allow_nan=False)
+
+
+@pytest.mark.parametrize(("one", "other"), [(1e308, 1e-308), (1e308, -1e308), (5e-324, 1e308)])
+def test_ratios_and_differences_beyond_float64_are_shown(one, other):
+    """Their logarithms are finite where both are positive; what is not is ∞, and null in JSON."""
+    a, b = (document(row(value=v, standard_error=0.1, origin=0.0), code=c * 64) for v, c in ((one, "c"), (other, "e")))
+    found = of(a, b)
+    assert "r2" in as_text(found)
+    step = as_json(found)["rows"][0]["difference"]
+    assert step == (None if other < 0 else pytest.approx(math.log(other) - math.log(one)))
     json.dumps(as_json(found), allow_nan=False)
 
 
@@ -190,7 +239,7 @@ def test_json_has_what_the_table_has(tmp_path, capsys):
     """Differences, errors and z as numbers; one entry a pair."""
     a, b = (save(tmp_path, f"{v}.json", row(value=v, standard_error=0.04), code=str(v) * 20) for v in (0.5, 0.7))
     assert command.main(["compare", str(a), str(b), "--format", "json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
+    (found,) = json.loads(capsys.readouterr().out)["comparisons"]
     (only,) = found["rows"]
     assert only["difference"] == pytest.approx(0.2)
     assert only["z"] == pytest.approx(0.2 / 0.04 / 2**0.5)

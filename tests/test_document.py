@@ -145,6 +145,10 @@ WRONG = {
     "two rows of one cell": ({**written(), "rows": written()["rows"] * 2}, "two rows of one cell"),
     "a model without its facts": ({**written(), "models": {"m": {"n_blocks": 8, "weights": "w"}}}, "models.m.about: Field required"),
     "timings of another kind": ({**written(), "timings": {"m/c": {"linearity": 3}}}, "timings"),
+    "code that is a word": ({**written(), "environment": {"code": "abc"}}, "environment.code"),
+    "measurements in a list": ({**written(), "environment": {"code": {"measurements": ["a"]}}}, "environment.code.measurements"),
+    "packages in a list": ({**written(), "environment": {"packages": ["torch"]}}, "environment.packages"),
+    "a command in one word": ({**written(), "environment": {"command": "pytest claims"}}, "environment.command"),
     "a block beyond the model's": (damaged(predicate="r2", block=8), "the model has 8 blocks"),
 }
 

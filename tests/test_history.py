@@ -62,7 +62,7 @@ def test_flips_and_spells_are_those_of_a_plain_loop(runs):
     ]
     flips, spells = [], []
     for k in range(3):
-        judged = [(run, words[k]) for run, words in enumerate(runs, 1) if words[k] not in ("untested", "measured")]
+        judged = [(run, words[k]) for run, words in enumerate(runs, 1) if words[k] not in ("untested", "measured", "error")]
         flips += [(k, after, before, was, now) for (before, was), (after, now) in itertools.pairwise(judged) if was != now]
         for word, spell in itertools.groupby(judged, key=lambda step: step[1]):
             numbers = [run for run, _ in spell]
@@ -77,6 +77,26 @@ def test_flips_and_spells_are_those_of_a_plain_loop(runs):
         shown = overview(database, folder(*reports), changed=True)
     assert shown.count("◄ 2026") == len(flips)
     assert ("No verdict ever flipped." in shown) is not bool(flips)
+
+
+def test_a_run_that_failed_is_no_flip():
+    """HOLDS, ERROR, HOLDS is one spell of two runs."""
+    reports = [contents(row(verdict=word, value=None), claims=[(2, "strict", word)]) for word in ("holds", "error", "holds")]
+    with load(folder(*reports)) as database:
+        assert answer(database, "SELECT * FROM claim_flips")[1] == []
+        assert answer(database, "SELECT verdict, runs FROM cell_spells")[1] == [("holds", 2)]
+
+
+def test_a_text_is_followed_over_changes_of_its_content():
+    """By its name without the digest, as models are, so that a verdict that the changed text flips is a flip; the whole name is kept."""
+    texts = {"text-0a1b2c3d": "holds", "text-1b2c3d4e": "falsified"}
+    reports = [contents(row(verdict=word, corpus=text), claims=[(2, "strict", word)]) for text, word in texts.items()]
+    with load(folder(*reports)) as database:
+        assert answer(database, "SELECT corpus, before, verdict FROM claim_flips")[1] == [("text", "holds", "falsified")]
+        assert answer(database, "SELECT corpus, before, verdict FROM cell_flips")[1] == [("text", "holds", "falsified")]
+        assert answer(database, "SELECT corpus_with_digest FROM runs ORDER BY run")[1] == [(text,) for text in texts]
+    both = contents(*(row(corpus=text) for text in texts))
+    assert query(folder(both), "SELECT corpus FROM runs ORDER BY corpus") == [(text,) for text in texts]
 
 
 def test_runs_are_in_the_order_in_which_they_were_made(tmp_path, capsys):

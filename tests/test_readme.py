@@ -87,6 +87,10 @@ def test_what_is_kept_has_no_evidence_and_no_folder_of_the_machine(page):
         ("file=/srv/m", "file=m"),
         ("1/16 of tr/d, https://host/path, smollm2/block 3 · ≥ 0.8", "1/16 of tr/d, https://host/path, smollm2/block 3 · ≥ 0.8"),
         ("half / whole", "half / whole"),
+        ("file:///home/alice/x", "x"),
+        ("[/home/al/x] `/home/al/y` </home/al/z> a|/home/al/w", "[x] `y` <z> a|w"),
+        ("see ~/x/y and ~bob/z", "see y and z"),
+        ("from /a/b to /Users/Jane Doe/d", "from b to d"),
     ],
 )
 def test_folders_go_and_other_slashes_stay(given, kept):

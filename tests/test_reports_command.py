@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ import pytest
 
 from reports import __main__ as command
 from tests.conftest import ROOT
+from tests.small_reports import row as row_of
+from tests.small_reports import save
 from tests.test_document import row, written
 
 
@@ -60,6 +63,43 @@ def test_show_prints_what_the_run_printed(claims, tmp_path, capsys):
     shown = capsys.readouterr().out.split()
     printed = result.stdout.str().partition(" verdicts ")[2].partition("\nreport: ")[0].split()
     assert shown == printed[1:]  # In words, as a terminal may be of any width.
+
+
+def test_show_escapes_what_a_file_says(tmp_path, capsys):
+    """Names, reasons, caveats and facts of models and texts: no control character of theirs reaches the terminal, with colours or not."""
+    bad = "x\x1b]0;owned\x07\u202e\r\n"
+    made = written(row(caveats=(bad,), reason=bad))
+    text = json.dumps(made).replace('"m"', json.dumps(bad)).replace('"c"', json.dumps(bad)).replace("a model", json.dumps(bad)[1:-1])
+    file = tmp_path / "r.json"
+    file.write_text(text.replace("an edition", json.dumps(bad)[1:-1]).replace("holds", "falsified", 1))
+    for colour in ("never", "always"):
+        assert command.main(["show", str(file), "--colour", colour]) == 0
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        assert "x\\x1b]0;owned\\x07\\u202e\\r\\n" in shown
+        assert all(c.isprintable() or c == "\n" for c in shown)
+
+
+def test_show_writes_figures_of_any_size(tmp_path, capsys):
+    """An interval from −1e308 to 1e308, of which the width is no number of float64."""
+    save(tmp_path, "r.json", row_of("r2", value=0.0, low=-1e308, high=1e308, level=0.95, block=7))
+    assert command.main(["show", str(tmp_path / "r.json")]) == 0
+    assert "±∞" in capsys.readouterr().out
+
+
+def test_a_name_with_a_slash_is_no_baseline(tmp_path, capsys):
+    """One line, exit code 4, and nothing written, neither anew nor as an amendment."""
+    report, good = (save(tmp_path, f"{i}.json", row_of(verdict="holds", model=m)) for i, m in enumerate(("org/name", "m")))
+    file = tmp_path / "b.json"
+    assert command.main(["baseline", str(report), "--to", str(file)]) == 4
+    assert "'org/name/c' is not of the form model/corpus" in capsys.readouterr().err
+    assert not file.exists()
+    assert command.main(["baseline", str(good), "--to", str(file)]) == 0
+    before = file.read_bytes()
+    both = save(tmp_path, "both.json", row_of(verdict="holds"), row_of(verdict="holds", model="org/name"))
+    capsys.readouterr()
+    assert command.main(["baseline", str(both), "--to", str(file), "--amend", "--reason", "new"]) == 4
+    assert "'org/name/c' is not of the form model/corpus" in capsys.readouterr().err
+    assert file.read_bytes() == before
 
 
 def test_schema_is_a_json_schema(capsys, report):
