@@ -49,7 +49,8 @@ def causes(cell: Cell, before: Held, row: Row, was: Setup, now: Setup) -> list[s
     """Say what changed between a verdict that was kept and the one there is now.
 
     Where figure and interval are what they were, nothing that measures can be the cause: it is the bound, the level, the protocol, which
-    also says when a figure is in doubt, or the code that judges. Otherwise all of the set-up that differs and bears on this cell is named, and what the old bound says of the new figure.
+    also says when a figure is in doubt, or the code that judges. Otherwise all of the set-up that differs and bears on this cell is named,
+    and what the old bound says of the new figure.
     """
     told = []
     bound, old = row.bound, before.against()
