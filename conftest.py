@@ -21,6 +21,7 @@ from reports.ledger import Cell, Ledger
 from reports.model_list import model_list
 from reports.options import OPTIONS, protocol_of
 from reports.subjects import InputError, Subjects
+from reports.tests_found import TestsFound
 
 if TYPE_CHECKING:
     from harness.bench import Bench
@@ -90,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "environment": provenance.of_environment(config.invocation_params.args),
     }
     config.pluginmanager.register(plugin, "claims")
+    config.pluginmanager.register(TestsFound(config, _ROOT / "claims", ledger), "claims-tests-found")
     if here and option.plan:
         config.pluginmanager.register(plan.Planner(config, chosen, lambda: _bench(config)), "claims-plan")
     elif here:

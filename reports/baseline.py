@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
@@ -32,7 +31,6 @@ DEFAULT_FILE = "assay-baseline.json"
 FIGURE = ("value", "low", "high", "level", "standard_error", "origin")
 KEPT = (Verdict.HOLDS, Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE)
 
-_DIGITS = re.compile(r"-[0-9a-f]{8}$")
 _ONE_LINE = 110
 LONGEST = 2000
 """Characters of a reason."""
@@ -116,11 +114,6 @@ class Baseline(_Part):
                 if entry.setup not in self.setups:
                     raise ValueError(f"'{ident}' names a set-up '{entry.setup}' that the file has not")
         return self
-
-
-def short(name: str) -> str:
-    """Return a name without the eight digits of its content: ``my-model-1a2b3c4d`` is ``my-model``."""
-    return _DIGITS.sub("", name) or name
 
 
 def ident_of(key: str, cell: Cell) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -79,14 +80,16 @@ def new(document: Document, reason: str, today: str) -> Baseline:
 def amended(baseline: Baseline, document: Document, only: Sequence[str], reason: str, today: str) -> tuple[Baseline, list[str]]:
     """Take over what changed: verdicts that flipped, those that are new, and out go ids that match nothing. Returns also what was done.
 
-    With ``only``, patterns of ids, exactly what these name, whether it changed or not; a verdict that could not be measured is then taken
-    out. A claim's verdict follows its cells, when none of its core cells is left that flipped; it goes where too few were selected to
-    give one. Raises ReportError for a pattern that
-    names nothing which the report has measured.
+    A model or text that the report does not have keeps its entries: the report says nothing of them. With ``only``, patterns of ids or of
+    ``model/corpus``, exactly what these name, whether it changed or not; a verdict that could not be measured is then taken out, and so is
+    a whole ``model/corpus`` that the report does not have. A claim's verdict follows its cells, when none of its core cells is left that
+    flipped; it goes where too few were selected to give one. Raises ReportError for a pattern that names nothing which the report has
+    measured.
     """
     comparison = compare(baseline, document)
     draft = Draft(document, reason, today, dict(baseline.subjects), dict(baseline.setups), dict(comparison.matches.keys))
-    taken = _named(comparison, only) if only else comparison.of("flipped", "new", "gone")
+    absent = comparison.matches.absent
+    taken = _named(comparison, only) if only else [o for o in comparison.of("flipped", "new", "gone") if o.key not in absent]
     cells = [outcome for outcome in taken if not outcome.of_claim]
     left = [o for o in comparison.of("flipped") if not o.of_claim and o not in cells]
     flipped = [outcome for outcome in cells if outcome.kind == "flipped"]
@@ -101,25 +104,33 @@ def amended(baseline: Baseline, document: Document, only: Sequence[str], reason:
 
 
 def _named(comparison: Comparison, only: Sequence[str]) -> list[Outcome]:
-    """The outcomes that patterns name, by id, by the id of a test, or by claim."""
+    """The outcomes that patterns name, by id, by the id of a test, by claim, or by model and text."""
     found: list[Outcome] = []
+    absent = comparison.matches.absent
     for pattern in only:
-        here = [o for o in comparison.outcomes if any(fnmatchcase(name, pattern) for name in _names(o))]
+        # A pattern like '*' names all that was measured: what is to go unmeasured has to be named as such.
+        whole = [key for key in absent if "/" in pattern and fnmatchcase(key, pattern)]
+        found += [o for o in comparison.outcomes if o.key in whole and o not in found]
+        here = [o for o in comparison.outcomes if any(fnmatchcase(name, pattern) for name in _names(o)) and o.key not in whole]
+        if whole and not here:
+            continue
         if not here:
             known = [name for o in comparison.outcomes for name in _names(o)]
             raise ReportError(
                 f"--only {printable(pattern)}: names nothing in the baseline or the report{printable(did_you_mean(pattern, known))}"
             )
-        if all(o.kind == "left out" for o in here):
-            raise ReportError(f"--only {printable(pattern)}: the report has not measured it; measure it first")
-        found += [o for o in here if o.kind != "left out" and o not in found]
+        measured = [o for o in here if o.kind != "left out" and o.key not in absent]
+        if not measured:
+            out = f", or take out all of it: --only {shlex.quote(here[0].key)}" if here[0].key in absent else ""
+            raise ReportError(f"--only {printable(pattern)}: the report has not measured it; measure it first{printable(out)}")
+        found += [o for o in measured if o not in found]
     return found
 
 
 def _names(outcome: Outcome) -> list[str]:
     if outcome.of_claim:
-        return [outcome.ident, f"{outcome.ident} · {outcome.key}"]
-    return [outcome.ident, *([outcome.row.cell.ident] if outcome.row else [])]
+        return [outcome.ident, f"{outcome.ident} · {outcome.key}", outcome.key]
+    return [outcome.ident, outcome.key, *([outcome.row.cell.ident] if outcome.row else [])]
 
 
 def _follows(claim: Outcome, taken: list[Outcome], left: list[Outcome]) -> bool:

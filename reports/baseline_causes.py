@@ -19,7 +19,7 @@ from reports.standard_errors import gap
 _HASH = re.compile(r"[0-9a-f]{40,}")
 _WITH = {"provenance": "weights", "edition": "text", "splitting": "text"}
 """What says how something came about: no cause where that is the same."""
-_CODE, _MEASUREMENT = ("code", "version", "bounds"), "measurement."
+_CODE, _MEASUREMENT, _PROTOCOL = ("code", "version", "bounds"), "measurement.", "protocol."
 NOTHING = "nothing in the set-up differs: a measurement that does not repeat itself, or a bug; please report it"
 
 
@@ -48,8 +48,9 @@ def freedom(setup: Setup) -> int:
 def causes(cell: Cell, before: Held, row: Row, was: Setup, now: Setup) -> list[str]:
     """Say what changed between a verdict that was kept and the one there is now.
 
-    Where figure and interval are what they were, nothing that measures can be the cause: it is the bound, the level or how a figure is
-    judged. Otherwise all of the set-up that differs and bears on this cell is named, and what the old bound says of the new figure.
+    Where figure and interval are what they were, nothing that measures can be the cause: it is the bound, the level, the protocol, which
+    also says when a figure is in doubt, or the code that judges. Otherwise all of the set-up that differs and bears on this cell is named,
+    and what the old bound says of the new figure.
     """
     told = []
     bound, old = row.bound, before.against()
@@ -57,10 +58,11 @@ def causes(cell: Cell, before: Held, row: Row, was: Setup, now: Setup) -> list[s
         told.append(f"bound {old.short() if old else 'none'} → {bound.short() if bound else 'none'}")
     if before.level is not None and row.level is not None and rounded(row.level) != before.level:
         told.append(f"level of the interval {before.level:.4g} → {row.level:.4g}")
-    if same_figure(before, row) and told:
-        return [*told, "the figure is what it was"]
     found = differences(was, now)
-    told += of_setups([d for d in found if d.what in _CODE] if same_figure(before, row) else found, cell)
+    judging = [d for d in found if d.what.startswith(_PROTOCOL)]
+    if same_figure(before, row) and told:
+        return [*told, *of_setups(judging, cell), "the figure is what it was"]
+    told += of_setups([*judging, *(d for d in found if d.what in _CODE)] if same_figure(before, row) else found, cell)
     if not told:
         return [NOTHING]
     decided = before.judged in (Verdict.HOLDS, Verdict.FALSIFIED)
@@ -108,7 +110,9 @@ def _brief(text: str) -> str:
 
 
 def figures(before: Held, row: Row | None) -> str:
-    """Write both figures with their intervals."""
+    """Write both figures with their intervals, or the one there is where it is what it was."""
+    if row is not None and same_figure(before, row):
+        return figure_text(row)
     old = "none" if before.value is None else number(before.value)
     if before.low is not None and before.high is not None:
         old += f" [{number(before.low)}, {number(before.high)}]"

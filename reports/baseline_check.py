@@ -12,7 +12,7 @@ from reports.baseline import Baseline, Entry, Subject, claim_ident, ident_of, is
 from reports.baseline_causes import NOTHING, causes, freedom, moved, of_setups
 from reports.baseline_subjects import Matches, Pair, match
 from reports.document import Document
-from reports.ledger import LEFT_OUT, Cell, ClaimVerdict, Row
+from reports.ledger import LEFT_OUT, ClaimVerdict, Row
 from reports.setups import differences, setup_of
 
 Kind = Literal["stands", "flipped", "lost", "left out", "new", "gone"]
@@ -143,9 +143,20 @@ def _claim(key: str, ident: str, entry: Entry, claim: ClaimVerdict, rows: list[R
     unrun = [row for row in core if row.verdict is Verdict.UNTESTED]
     if claim.verdict is Verdict.UNTESTED and all(row.reason in LEFT_OUT for row in unrun):
         return Outcome("left out", key, ident, entry, claim=claim, why=("some of its core cells are not selected",))
-    kind: Kind = "lost" if claim.verdict in (Verdict.UNTESTED, Verdict.ERROR) else "flipped"
+    if claim.verdict in (Verdict.UNTESTED, Verdict.ERROR):
+        return Outcome("lost", key, ident, entry, claim=claim, why=tuple(_unmeasured(core)))
     decided = f"decided by {', '.join(dict.fromkeys(claim.decided_by))}"
-    return Outcome(kind, key, ident, entry, claim=claim, why=(printable(decided), *(changed or [NOTHING])))
+    return Outcome("flipped", key, ident, entry, claim=claim, why=(printable(decided), *(changed or [NOTHING])))
+
+
+def _unmeasured(core: Iterable[Row]) -> Iterator[str]:
+    """Name the core cells that have no verdict, and why: what differs in the set-up is not the cause."""
+    by_reason: dict[str, list[str]] = {}
+    for row in core:
+        if row.verdict in (Verdict.UNTESTED, Verdict.ERROR):
+            by_reason.setdefault(row.reason or "no reason given", []).append(row.cell.predicate)
+    for reason, predicates in by_reason.items():
+        yield printable(f"{', '.join(predicates)}: {reason}")
 
 
 def _absent(key: str, subject: Subject, kind: Kind = "left out") -> Iterator[Outcome]:
@@ -159,14 +170,15 @@ def _gone(outcomes: Iterable[Outcome], document: Document, matches: Matches) -> 
         return None
     key = gone[0].key
     pair = next(pair for pair, k in matches.keys.items() if k == key)
-    return unmatched([outcome.ident for outcome in gone], (row.cell for row in document.of(*pair)), key)
+    known = [claim_ident(c) for c in _claims(document, pair)] if gone[0].of_claim else [ident_of(key, r.cell) for r in document.of(*pair)]
+    return unmatched([outcome.ident for outcome in gone], known)
 
 
-def unmatched(idents: list[str], cells: Iterable[Cell], key: str) -> str:
-    """Say which ids match nothing."""
-    meant = did_you_mean(idents[0], [ident_of(key, cell) for cell in cells])
+def unmatched(idents: list[str], known: Iterable[str]) -> str:
+    """Say which ids match nothing. ``known``: those of the cells, or claims, that there are."""
+    meant, what = did_you_mean(idents[0], known), "claim" if " · " in idents[0] else "cell"
     more = f", and {len(idents) - 1} more" if len(idents) > 1 else ""
-    return f"{printable(idents[0])} matches no cell of this run{printable(meant)}{more}"
+    return f"{printable(idents[0])} matches no {what} of this run{printable(meant)}{more}"
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

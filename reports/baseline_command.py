@@ -44,7 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID",
         help="with --amend: these and no others, changed or not: an id, as pytest and the baseline have it, a claim ('claim 4 · strict'), "
-        "or a pattern with * and ?; repeatable",
+        "a model and text ('my-model/wikitext-2'; all of it is taken out where the report has none of it), or a pattern with * and ?; "
+        "repeatable",
     )
     parser.add_argument("--reason", metavar="TEXT", help=f"why these verdicts are right; kept; needed with --amend (default: '{_FIRST}')")
 

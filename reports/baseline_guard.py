@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fixtures import Model
 from fixtures.naming import printable
-from reports.baseline import Baseline, ident_of, read
+from reports.baseline import Baseline, claim_ident, ident_of, read
 from reports.baseline_changes import changes, flipped
 from reports.baseline_check import Comparison, as_json, compare, unmatched
 from reports.baseline_subjects import match
@@ -25,15 +26,29 @@ class Guard:
     def __init__(self, file: str, baseline: Baseline, ledger: Ledger) -> None:
         self._file, self._baseline, self._pairs = file, baseline, list(ledger.pairs)
         self._comparison: Comparison | None = None
+        self._failure = ""
 
     def compare(self, contents: dict[str, Any]) -> dict[str, Any]:
-        """Compare a finished report; returns the section of the report that says what came of it."""
-        self._comparison = compare(self._baseline, from_contents("this run", contents), self._pairs)
-        return {"file": printable(self._file), **as_json(self._comparison)}
+        """Compare a finished report; returns the section of the report that says what came of it. What goes wrong is said, not raised."""
+        file = {"file": printable(self._file)}
+        try:
+            comparison = compare(self._baseline, from_contents("this run", contents), self._pairs)
+            section = as_json(comparison)
+        except Exception as error:  # A fault of the comparison must not cost hours of measurements.
+            self._failure = f"the comparison failed ({type(error).__name__}: {printable(error)}): a bug; please report it"
+            return {**file, "exit_code": 6, "error": self._failure}
+        self._comparison = comparison
+        return {**file, **section}
 
     def exit_code(self, measured: int) -> int:
-        """Return the run's exit code. ``measured``: what it is when verdicts are only reported: 6 stays 6, whatever else."""
-        return measured if measured == 6 or self._comparison is None else self._comparison.exit_code
+        """Return the run's exit code. ``measured``: what it is when verdicts are only reported.
+
+        6 stays 6, whatever else; 4, a fault in the input of a cell that is not kept, stays where nothing flipped.
+        """
+        if measured == 6 or self._failure:
+            return 6
+        code = self._comparison.exit_code if self._comparison else measured
+        return code or (measured if measured == 4 else 0)
 
     def changes(self) -> tuple[list[Change] | None, frozenset[Cell]]:
         """Return what changed, and the cells that fail the build; None and none before the comparison."""
@@ -41,6 +56,8 @@ class Guard:
 
     def lines(self, report: Path) -> Iterator[str]:
         """Yield what the terminal shows."""
+        if self._failure:
+            return iter((f"ERROR: {self._failure}",))
         return lines(self._comparison, self._file, str(report)) if self._comparison else iter(())
 
 
@@ -62,7 +79,8 @@ def guard_of(option: Any, ledger: Ledger, models: Iterable[Model]) -> Guard:
     if why := _mismatch(baseline, ledger, {model.name for model in models if model.unavailable}):
         raise InputError(
             f"{shown}: {why}; correct the baseline, or take out what matches nothing: "
-            "python -m reports baseline REPORT --amend --reason TEXT"
+            f"python -m reports baseline REPORT --to {printable(shlex.quote(option.baseline))} --amend --reason TEXT, "
+            "with --only MODEL/TEXT for all of a model and text"
         )
     return Guard(option.baseline, baseline, ledger)
 
@@ -73,9 +91,12 @@ def _mismatch(baseline: Baseline, ledger: Ledger, unknown: set[str]) -> str | No
     if why := matches.error(baseline):
         return why
     cells = list(ledger.cells())
+    claims = {claim_ident(claim): None for claim in ledger.claims([])}
     for (model, corpus), key in matches.keys.items():
         mine = [cell for cell in cells if (cell.model, cell.corpus) == (model, corpus)]
         known = {ident_of(key, cell) for cell in mine}
         if model not in unknown and (gone := [ident for ident in baseline.subjects[key].cells if ident not in known]):
-            return unmatched(gone, mine, key)
+            return unmatched(gone, known)
+        if gone := [ident for ident in baseline.subjects[key].claims if ident not in claims]:
+            return unmatched(gone, claims)
     return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from fixtures.naming import printable
-from reports.baseline import Baseline, Subject, short
+from fixtures.naming import printable, without_digest
+from reports.baseline import Baseline, Subject
 
 Pair = tuple[str, str]
 
@@ -54,11 +54,11 @@ def match(baseline: Baseline, pairs: Iterable[Pair]) -> Matches:
 
 
 def _same(name: str, kept: str, whole: bool) -> bool:
-    return name == kept if whole else short(name) == short(kept)
+    return name == kept if whole else without_digest(name) == without_digest(kept)
 
 
 def key_for(baseline: Mapping[str, Subject], pair: Pair, others: Iterable[Pair]) -> str:
     """Return the key of a subject that is new: without digits of content, unless that would be another's."""
-    brief = f"{short(pair[0])}/{short(pair[1])}"
-    taken = brief in baseline or any((short(m), short(c)) == (short(pair[0]), short(pair[1])) for m, c in others if (m, c) != pair)
+    brief = f"{without_digest(pair[0])}/{without_digest(pair[1])}"
+    taken = brief in baseline or any(f"{without_digest(m)}/{without_digest(c)}" == brief for m, c in others if (m, c) != pair)
     return f"{pair[0]}/{pair[1]}" if taken else brief

@@ -38,6 +38,9 @@ def lines(comparison: Comparison, file: str, report: str) -> Iterator[str]:
     yield summary(comparison, file)
     if comparison.of("flipped"):
         yield printable(f"to accept: {amend} 'why this is right now' [--only ID]")
+    elif comparison.error and comparison.matches.absent:
+        named = " ".join(f"--only {shlex.quote(key)}" for key in comparison.matches.absent)
+        yield printable(f"to take out all that was kept of what is not in this run: {amend} 'why it is gone' {named}")
     elif comparison.of("gone"):
         yield printable(f"to take ids out that match nothing: {amend} 'why they are gone'")
     elif new:

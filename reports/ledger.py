@@ -17,8 +17,9 @@ from harness.protocol import RUNGS
 SCHEMA = 1
 
 _NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no measurement of it", "selected, but the session ended early"
+_NO_TEST = "no test of it was found"
 _ONE_TEXT = "compares texts: give --corpus more than once"
-UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, _ONE_TEXT, LongWorkError.REASON)
+UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, _NO_TEST, _ONE_TEXT, LongWorkError.REASON)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
 LEFT_OUT = (_NOT_SELECTED, _ONE_TEXT, LongWorkError.REASON)
 """Of these, the reasons that lie in what a run was asked for."""
@@ -225,6 +226,8 @@ class Ledger:
     pairs: dict[tuple[str, str], int]
     selected: set[str] = field(default_factory=set)
     """Identifiers of the cells that the session set out to test."""
+    untested: set[tuple[str, str]] = field(default_factory=set)
+    """Predicates, with rungs, of which the session looked for tests and found none."""
     quick: bool = False
     rows: dict[Cell, Row] = field(default_factory=dict)
 
@@ -255,7 +258,8 @@ class Ledger:
                 can = {rung for measurement in predicate.measured_by for rung in measurement.rungs}
                 for rung, block in predicate.cells(n_blocks):
                     cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
-                    why = _STOPPED if cell.ident in self.selected else _NOT_SELECTED if rung in can else _NO_MEASUREMENT
+                    why = _NO_TEST if (predicate.name, rung) in self.untested else _NOT_SELECTED
+                    why = _STOPPED if cell.ident in self.selected else why if rung in can else _NO_MEASUREMENT
                     why = _ONE_TEXT if texts < predicate.fewest_texts else why
                     complete.append(
                         self.rows.get(cell)

@@ -198,8 +198,9 @@ class Recorder:
         self._facts = facts
         try:
             contents = report_file.contents(ledger, facts)
-            compared = {"baseline": self._guard.compare(contents)} if self._guard else {}
-            report_file.write(self._file, {**contents, **compared})
+            report_file.write(self._file, contents)
+            if self._guard:
+                report_file.write(self._file, {**contents, "baseline": self._guard.compare(contents)})
             self._note = f"report: {printable(self._file)}"
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error

@@ -167,13 +167,16 @@ def test_what_is_new_is_named_and_does_not_fail():
 def test_an_id_that_matches_nothing_is_an_error():
     """Named with what may have been meant; of claims too."""
     (key,) = KEPT.subjects
-    for table, wrong, hint in (("cells", ID("depth_gian"), f" (did you mean '{ID('depth_gain')}'?)"), ("claims", "claim 9 · paper", "")):
+    for table, wrong, told_so in (
+        ("cells", ID("depth_gian"), f"matches no cell of this run (did you mean '{ID('depth_gain')}'?)"),
+        ("claims", "claim 4 · papre", "matches no claim of this run (did you mean 'claim 4 · paper'?)"),
+    ):
         entries = dict(getattr(KEPT.subjects[key], table))
         entries[wrong] = entries.popitem()[1]
         subject = KEPT.subjects[key].model_copy(update={table: entries})
         comparison = compare(KEPT.model_copy(update={"subjects": {key: subject}}), document())
         assert comparison.exit_code == 4
-        assert f"ERROR: {wrong} matches no cell of this run{hint}" in told(comparison)
+        assert f"ERROR: {wrong} {told_so}" in told(comparison)
 
 
 def test_a_claim_flips_with_its_cells():

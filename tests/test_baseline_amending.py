@@ -133,6 +133,27 @@ def test_ids_that_match_nothing_are_taken_out(place):
     assert main(["baseline", "first.json", "--check", "b.json"]) == 0
 
 
+def test_a_model_that_is_not_in_the_report_keeps_its_entries(place, capsys):
+    """Although it matches nothing; '*' does not name it either, its key does: then all of it is taken out, and remembered."""
+    before = kept(place)
+    (place / "other.json").write_text(json.dumps(contents(subjects=(("other", CORPUS),))))
+    amend = ["baseline", "other.json", "--to", "b.json", "--amend", "--reason", "why"]
+    capsys.readouterr()
+    assert main(["baseline", "other.json", "--check", "b.json"]) == 4
+    assert capsys.readouterr().out.splitlines()[-1].endswith("--amend --to b.json --reason 'why it is gone' --only mine/words")
+    assert main(amend) == 0
+    assert baseline.read(place / "b.json").subjects["mine/words"] == before
+    assert main([*amend, "--only", "*"]) == 0
+    assert baseline.read(place / "b.json").subjects["mine/words"] == before
+    capsys.readouterr()
+    assert main([*amend, "--only", GAIN]) == 4
+    assert "measure it first, or take out all of it: --only mine/words" in capsys.readouterr().err
+    assert main([*amend, "--only", "mine/words"]) == 0
+    gone = baseline.read(place / "b.json").subjects["mine/words"]
+    assert (gone.cells, gone.claims, len(gone.removed)) == ({}, {}, len(before.cells) + len(before.claims))
+    assert len(baseline.read(place / "b.json").subjects["other/words"].cells) == 4
+
+
 def test_a_claim_goes_when_a_part_of_its_cells_changed(place):
     """It rested on one that is no longer so, and the others were not selected: nothing can be said of it."""
     report(place / "second.json", {"depth_gain": (0.3, 0.1), "depth_trend": None})

@@ -165,6 +165,21 @@ def test_changed_code_is_named(place):
     assert ";" not in cause
 
 
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_a_test_that_is_gone_is_not_one_that_was_not_selected(place, workers):
+    """Its cell and claim fail the build, with workers too; those of tests that -k leaves out, or that ids do not name, do not."""
+    file = "claim_4_linearity_grows_with_depth.py"
+    project = place.changed_project("other", (f"claims/{file}", "def test_linearity_never_falls(", "def check_linearity_never_falls("))
+    given = ["--baseline=b.json", "-k", "test_linearity_rises_with_depth", *workers]
+    done = place.run(*given, project=project, tests=[file])
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.section[0].startswith("NOT MEASURED: claim 4 · monotonic · model-")
+    assert done.section[1] == "  because: no test of it was found"
+    assert done.section[-1] == "baseline b.json: 1 cell stands, 1 cell not measured any more, 2 cells and 2 claims not selected"
+    assert place.run(*given, tests=[file]).returncode == 0
+    assert place.run(*given, project=project, tests=[f"{file}::test_linearity_rises_with_depth"]).returncode == 0
+
+
 def test_what_was_not_selected_is_said_and_nothing_at_all_is_an_error(place):
     """A part of the baseline passes; a run that measured none of it does not; nor does one of nothing."""
     done = place.run("--baseline=b.json", tests=TESTS[1:2])
@@ -179,6 +194,7 @@ def test_bad_baselines_end_a_run_before_anything_is_loaded(claims, first, pytest
     """An id that matches nothing, a file that is none, --quick, the report's own place: exit code 4, one line, no report."""
     text = (first.folder / "b.json").read_text()
     (pytester.path / "stale.json").write_text(text.replace('"monotonic-', '"monotone-'))
+    (pytester.path / "claim.json").write_text(text.replace('"claim 4 · paper"', '"claim 4 · papre"'))
     (pytester.path / "good.json").write_text(text)
     shutil.copytree(first.folder / "model", pytester.path / "model")
     shutil.copytree(first.folder / "text", pytester.path / "text")
@@ -186,6 +202,10 @@ def test_bad_baselines_end_a_run_before_anything_is_loaded(claims, first, pytest
         (
             ["--baseline=stale.json"],
             "*--baseline stale.json: monotone-model-text-paper matches no cell * (did you mean 'monotonic-model-text-paper'?)*",
+        ),
+        (
+            ["--baseline=claim.json"],
+            "*--baseline claim.json: claim 4 · papre matches no claim * (did you mean 'claim 4 · paper'?)*",
         ),
         (["--baseline=none.json"], "*--baseline none.json: cannot be read (No such file or directory); expected a baseline*"),
         (["--baseline="], "*--baseline: empty; expected a file*"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from claims.declared import all_predicates
 from harness.protocol import Protocol
+from reports import baseline_guard
+from reports.__main__ import main
 from tests import planted
 from tests.planted import verdicts
 
@@ -168,6 +172,29 @@ def test_junit_has_skipped_for_what_is_not_decided(claims, pytester):
     failures = [case.find("failure").get("message") for case in suite if case.find("failure") is not None]
     assert len(failures) == 8
     assert all("FALSIFIED" in message for message in failures)
+
+
+def test_a_comparison_that_fails_does_not_cost_the_report(claims, monkeypatch, pytester):
+    """It is written before anything is compared, and again with what came of it; a fault is said in a line, exit code 6."""
+    given = ("-m", "paper", "--report=r.json")
+    claims(*given)
+    assert main(["baseline", str(pytester.path / "r.json"), "--to", str(pytester.path / "b.json")]) == 0
+    rows = json.loads((pytester.path / "r.json").read_text())["rows"]
+    (pytester.path / "r.json").unlink()
+    before = []
+
+    def fail(*_):
+        before.append(json.loads((pytester.path / "r.json").read_text()))
+        raise KeyError("what it did not expect")
+
+    monkeypatch.setattr(baseline_guard, "compare", fail)
+    result = claims(*given, "--baseline=b.json")
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["ERROR: the comparison failed (KeyError: 'what it did not expect')*", "report: *r.json"])
+    assert [report["rows"] for report in before] == [rows]
+    after = json.loads((pytester.path / "r.json").read_text())
+    assert after["rows"] == rows
+    assert after["baseline"]["exit_code"] == 6
 
 
 def test_nothing_selected_is_not_green(claims):
