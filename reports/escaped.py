@@ -21,7 +21,7 @@ def escaped(value: Any) -> Any:
 def escaped_ledger(ledger: Ledger) -> Ledger:
     """Return the ledger with the names of its cells, and whatever its rows say, escaped."""
     pairs = {(printable(model), printable(corpus)): n_blocks for (model, corpus), n_blocks in ledger.pairs.items()}
-    made = Ledger(pairs, {printable(ident) for ident in ledger.selected}, ledger.quick)
+    made = Ledger(pairs, {printable(ident) for ident in ledger.selected}, quick=ledger.quick)
     for row in ledger.rows.values():
         made.add(_escaped_row(row))
     return made
