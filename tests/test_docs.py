@@ -30,7 +30,7 @@ PAGES = {
     for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
 PREDICATES = {predicate.name: predicate for _, predicate in all_predicates()}
-PYTESTS = {"-m", "-k", "-n", "--dist", "--junitxml"}
+PYTESTS = {"-m", "-k", "-n", "--deselect", "--dist", "--ignore", "--junitxml", "--lf"}
 PIPS = {"--no-deps", "--require-hashes", "--index-url", "--version"}
 
 
