@@ -7,10 +7,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import jsonschema
 import pytest
 
+from claims import Verdict
 from reports import __main__ as command
 from tests.conftest import ROOT
 from tests.small_reports import row as row_of
@@ -68,14 +70,15 @@ def test_show_prints_what_the_run_printed(claims, tmp_path, capsys):
 def test_show_escapes_what_a_file_says(tmp_path, capsys):
     """Names, reasons, caveats and facts of models and texts: no control character of theirs reaches the terminal, with colours or not."""
     bad = "x\x1b]0;owned\x07\u202e\r\n"
-    made = written(row(caveats=(bad,), reason=bad))
-    text = json.dumps(made).replace('"m"', json.dumps(bad)).replace('"c"', json.dumps(bad)).replace("a model", json.dumps(bad)[1:-1])
-    file = tmp_path / "r.json"
-    file.write_text(text.replace("an edition", json.dumps(bad)[1:-1]).replace("holds", "falsified", 1))
+    hostile = row_of("depth_gain", "falsified", claim=4, model=bad, corpus=bad, caveats=(bad,), reason=bad)
+    assert replace(hostile, verdict=Verdict.INCONCLUSIVE).message().isprintable()
+    file = save(tmp_path, "r.json", hostile, replace(hostile, cell=replace(hostile.cell, rung="paper"), verdict=Verdict.ERROR))
+    quoted = json.dumps(bad)[1:-1]
+    file.write_text(file.read_text().replace("a model", quoted).replace("an edition", quoted))
     for colour in ("never", "always"):
         assert command.main(["show", str(file), "--colour", colour]) == 0
         shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-        assert "x\\x1b]0;owned\\x07\\u202e\\r\\n" in shown
+        assert "· x\\x1b]0;owned\\x07\\u202e\\r\\n\n  weights wwwwwwww" in shown
         assert all(c.isprintable() or c == "\n" for c in shown)
 
 
