@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from claims import Verdict
-from fixtures.naming import did_you_mean, printable
+from fixtures.naming import did_you_mean, printable, without_digest
 from reports.document import Document, ReportError
 from reports.ledger import UNRUN, Row
 from reports.pairing import Pair, matched
@@ -19,7 +18,6 @@ from reports.standard_errors import Gap, gap, t_quantile
 JUDGED = (Verdict.HOLDS, Verdict.FALSIFIED, Verdict.INCONCLUSIVE)
 _GROUPS = 16
 _ROUNDING = ("dtype", "device_kind", "attention", "torch", "transformers", "numpy", "scipy", "python")
-_DIGEST = re.compile(r"-[0-9a-f]{8}(?=/|$)")
 
 
 @dataclass(frozen=True)
@@ -170,11 +168,6 @@ def left_out(a: Document, b: Document, compared: Iterable[tuple[Side, Side]]) ->
     sides = list(compared)
     of_a, of_b = {(one.model, one.corpus) for one, _ in sides}, {(other.model, other.corpus) for _, other in sides}
     return [pair for pair in a.pairs if pair not in of_a], [pair for pair in b.pairs if pair not in of_b]
-
-
-def without_digest(name: str) -> str:
-    """Return a name, or ``model/corpus``, without the digests that the names of local files end in."""
-    return _DIGEST.sub("", name)
 
 
 def _resolved(document: Document, name: str, option: str) -> Pair:

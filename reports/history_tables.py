@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from reports.comparison import without_digest
+from fixtures.naming import without_digest
 from reports.history_files import Folder
 from reports.ledger import UNRUN, Row
 from reports.setups import setup_of

@@ -1,7 +1,5 @@
 """Lines to break, and the tests that must notice: reports read back, compared, drawn, written as Markdown (:mod:`tests.mutations`)."""
 
-from __future__ import annotations
-
 from tests.broken_lines import Mutation
 
 MUTATIONS: list[Mutation] = [
@@ -200,6 +198,35 @@ MUTATIONS: list[Mutation] = [
     ("reports/page_claims.py", 'owner = first.setdefault(replace(plot, name=""), name)', "owner = name", "test_page"),
     ("reports/page_evidence.py", "        except _UNREADABLE:", "        except RecursionError:", "test_page"),
     ("reports/page_origin.py", '        if not bounds["locked"]:', "        if False:", "test_page"),
+    (
+        "reports/ledger.py",
+        "_NO_TEST if (predicate.name, rung) in self.untested else _NOT_SELECTED",
+        "_NOT_SELECTED",
+        "test_baseline_causes",
+    ),
+    (
+        "reports/baseline_causes.py",
+        "    judging = [d for d in found if d.what.startswith(_PROTOCOL)]",
+        "    judging = []",
+        "test_baseline_causes",
+    ),
+    (
+        "reports/baseline_check.py",
+        "claim=claim, why=tuple(_unmeasured(core)))",
+        "claim=claim, why=(*changed, NOTHING))",
+        "test_baseline_causes",
+    ),
+    ("reports/baseline_guard.py", "return code or (measured if measured == 4 else 0)", "return code", "test_baseline_causes"),
+    ("fixtures/naming.py", "(?=[0-9]{0,7}[a-f])", "", "test_baseline_causes"),
+    ("reports/baseline_amending.py", "if o.key not in absent]", "]", "test_baseline_amending"),
+    (
+        "harness/atomic.py",
+        "if match is None or match[1] != _stem(folder.name) or not part.is_dir()",
+        "if match is None or not match[1].startswith(_stem(folder.name)) or not part.is_dir()",
+        "test_report_file",
+    ),
+    ("harness/atomic.py", "if match is None or (name and match[1] != _stem(name)) or", "if match is None or", "test_report_file"),
+    ("reports/commands.py", "elif word in _WITH_VALUE:", "elif False:", "test_document"),
 ]
 
 SLOW: list[Mutation] = [
@@ -232,11 +259,14 @@ SLOW: list[Mutation] = [
         "if not stat.S_ISREG((folder / name).stat().st_mode):",
         "test_tampered_bundles",
     ),
+    ("reports/bundle_file.py", "if additional := min(there - listed, default=None):", 'if additional := "":', "test_tampered_bundles"),
+    ("reports/bundle_file.py", "if unused := min(listed - used, default=None):", 'if unused := "":', "test_tampered_bundles"),
+    ("reports/bundle.py", "or ledger.selected - {cell.ident for cell in ledger.rows}:", "or False:", "test_bundle"),
     (
-        "reports/bundle_file.py",
-        "if additional := min(there - listed, default=None) or min(listed - used, default=None):",
-        "if additional := None:",
-        "test_tampered_bundles",
+        "reports/replay.py",
+        '_NUMBERS = (*_FIGURE, "level", "margin", "standard_error")',
+        '_NUMBERS = (*_FIGURE, "level", "margin")',
+        "test_replay",
     ),
     (
         "reports/bundle_file.py",
@@ -264,12 +294,6 @@ SLOW: list[Mutation] = [
         "if why := _mismatch(baseline, ledger, {model.name for model in models if model.unavailable}):",
         "if why := None:",
         "test_baseline_runs::test_bad_baselines_end_a_run_before_anything_is_loaded",
-    ),
-    (
-        "reports/baseline_guard.py",
-        "return measured if measured == 6 or self._comparison is None else self._comparison.exit_code",
-        "return measured",
-        "test_baseline_runs::test_changed_weights_are_named",
     ),
 ]
 """Those whose tests run ``pytest claims`` many times, left out by CI."""
