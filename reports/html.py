@@ -25,7 +25,7 @@ from reports.document import Document, ReportError, read
 from reports.guidance import advice
 from reports.page_claims import parts_of
 from reports.page_evidence import sections_of
-from reports.page_matrix import because, matrix_of
+from reports.page_matrix import cell_of, matrix_of
 from reports.page_origin import command_of_run, facts_of, timings_of, warnings_of
 from reports.page_subjects import SYMBOLS, Heading, Subject, headings_of, subjects_of
 from reports.plots import plots_of
@@ -86,11 +86,11 @@ def _details(templates: Environment, subject: Subject, headings: Sequence[Headin
         f"s{subject.number}-{heading.marker}": claim.render(
             subject=subject,
             heading=heading,
-            verdicts=subject.verdicts.get(heading.key, ()),
+            cell=cell,
             parts=parts_of(subject, heading, plots, sections),
         )
         for heading in headings
-        if any(row.cell.claim == heading.key for row in subject.rows) or heading.key in subject.verdicts
+        if (cell := cell_of(subject, heading)) is not None
     }
     about = templates.get_template("about.html.j2").render(
         subject=subject,
@@ -112,7 +112,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    made.globals |= {"symbols": SYMBOLS, "because": because, "paper": _PAPER, "judged": [r.name for r in RUNGS.values() if r.judged]}
+    made.globals |= {"symbols": SYMBOLS, "paper": _PAPER, "judged": [r.name for r in RUNGS.values() if r.judged]}
     made.globals |= {"Verdict": Verdict}
     made.filters["quoted"] = partial(quote, safe="")
     return made

@@ -16,6 +16,8 @@ from reports.document import from_contents
 from reports.html import island, page
 from reports.ledger import number
 from tests.made_pages import EVIDENCE, HOSTILE, as_wide_as_real, contents, document
+from tests.made_reports import document as small_document
+from tests.made_reports import row, rows
 
 VOID = {"meta", "input", "br", "img", "link", "hr", "path", "wbr"}
 
@@ -195,6 +197,21 @@ def test_nothing_comes_from_elsewhere(one):
 def test_a_page_of_one_large_model_can_be_sent():
     """32 blocks, everything measured, evidence as wide as a real model's: at most 2 MB."""
     assert 500_000 < len(page([document("m", evidence=as_wide_as_real())]).encode()) <= 2_000_000
+
+
+@pytest.mark.parametrize("models", [1, 5])
+def test_a_claim_without_core_predicates_has_counts_and_no_verdict(models):
+    """Where nothing ran it is UNTESTED, and never MEASURED; in a wide matrix, what decided a verdict is there for who asks."""
+    found = [row("nf4_gain", Verdict.FALSIFIED, model=f"m{k}") for k in range(models)]
+    found += [one for k in range(models) for one in rows(Verdict.FALSIFIED, 4, model=f"m{k}")]
+    whole, details = parts_of(page([small_document(*found)]))
+    assert whole.text.count("appendix, m0 on c: paper – UNTESTED") == 1
+    assert whole.text.count("strict 1 falsified, 7 untested") == models
+    assert "MEASURED" not in whole.text.partition("How to read this")[0]
+    assert "MEASURED" not in details["s0-appendix"].text
+    assert whole.text.partition("How to read this")[0].count("FALSIFIED by depth_trend, depth_gain") == models
+    titles = [attributes["title"] for tag, attributes in whole.tags if tag == "span" and "title" in attributes]
+    assert titles.count("by depth_trend, depth_gain") == (models if models > 4 else 0)
 
 
 def test_with_many_models_the_models_are_rows():
