@@ -244,7 +244,10 @@ def test_what_makes_verdicts_void_is_said_first():
     top = whole.text.partition("Claims × models")[0]
     for said in ("NOT the locked ones", "quarter sizes", "one was moved", "different bounds"):
         assert said in top
-    assert "NOT the locked ones" not in parts_of(page([document(blocks=2, evidence={})]))[0].text
+    assert "against bounds that are NOT as they were locked" in top
+    locked = parts_of(page([document(blocks=2, evidence={})]))[0].text
+    assert "NOT" not in locked.partition("Claims × models")[0]
+    assert "fixed before any model was measured" in locked
 
 
 def test_without_script_the_verdicts_are_there(one):
