@@ -184,6 +184,20 @@ def test_hostile_names_are_text(browser, files):
             assert overflow(shown) <= 0
 
 
+def test_a_plot_that_is_cut_says_so_and_scrolls_by_keyboard(browser, files):
+    """In a narrow window; in a wide one it is whole and says nothing."""
+    for width, cut in ((360, True), (700, False), (1280, False)):
+        with opened(browser, files["one"] + "#m/c/claim4", viewport={"width": width, "height": 700}) as shown:
+            plot = shown.locator(".drawn[role=region][aria-label]").first
+            assert plot.evaluate("e => e.scrollWidth > e.clientWidth + 1") == cut
+            assert shown.locator(".sideways").first.is_visible() == cut
+            if cut:
+                plot.focus()
+                shown.keyboard.press("ArrowRight")
+                plot.evaluate("e => new Promise((done) => e.scrollLeft ? done() : e.addEventListener('scroll', done, { once: true }))")
+                assert plot.evaluate("e => e.scrollLeft") > 0
+
+
 @pytest.mark.parametrize("name", ["one", "two", "hostile"])
 def test_a_narrow_window_needs_no_sideways_scrolling(browser, files, name):
     """360 wide: tables and plots scroll, or shrink, in their own place."""
@@ -233,6 +247,12 @@ def test_it_prints(browser, files):
         for gone in ("#filter", "#theme", "button.close", ".skip"):
             assert not shown.locator(gone).first.is_visible()
         assert shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert shown.locator(".on-paper code").is_visible()
+        assert not shown.locator(".again code").first.is_visible()
+        shown.evaluate("for (const e of document.querySelectorAll('details')) e.open = true")
+        assert not shown.locator(".on-paper code").is_visible()
+        assert shown.locator(".again code").first.is_visible()
+        assert shown.locator("figure details table").first.is_visible()
 
 
 def test_without_script_the_links_of_the_matrix_lead_to_tables(browser, files):
