@@ -25,10 +25,12 @@ from reports.document import Document, ReportError, read
 from reports.guidance import advice
 from reports.page_claims import parts_of
 from reports.page_evidence import sections_of
-from reports.page_matrix import because, matrix_of
-from reports.page_origin import command_of_run, facts_of, timings_of, warnings_of
-from reports.page_subjects import SYMBOLS, Heading, Subject, headings_of, subjects_of
+from reports.page_matrix import cell_of, matrix_of
+from reports.page_origin import command_of_run, facts_of, timings_of
+from reports.page_subjects import Heading, Subject, headings_of, subjects_of
 from reports.plots import plots_of
+from reports.verdict_symbols import SYMBOLS
+from reports.warnings_first import bounds_told, warnings_of
 
 _FOLDER = Path(__file__).parent / "page"
 _PAPER = "https://arxiv.org/abs/2604.20682"
@@ -66,7 +68,8 @@ def page(documents: Sequence[Document]) -> str:
     return templates.get_template("page.html.j2").render(
         documents=documents,
         matrix=matrix_of(subjects, headings),
-        warnings=warnings_of(subjects),
+        warnings=warnings_of(documents),
+        bounds_told=bounds_told(documents),
         islands={name: island(part) for name, part in details.items()},
         css=Markup(css),  # noqa: S704 — ours, of this folder.
         script=Markup(script),  # noqa: S704
@@ -86,11 +89,11 @@ def _details(templates: Environment, subject: Subject, headings: Sequence[Headin
         f"s{subject.number}-{heading.marker}": claim.render(
             subject=subject,
             heading=heading,
-            verdicts=subject.verdicts.get(heading.key, ()),
+            cell=cell,
             parts=parts_of(subject, heading, plots, sections),
         )
         for heading in headings
-        if any(row.cell.claim == heading.key for row in subject.rows) or heading.key in subject.verdicts
+        if (cell := cell_of(subject, heading)) is not None
     }
     about = templates.get_template("about.html.j2").render(
         subject=subject,
@@ -112,7 +115,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    made.globals |= {"symbols": SYMBOLS, "because": because, "paper": _PAPER, "judged": [r.name for r in RUNGS.values() if r.judged]}
+    made.globals |= {"symbols": SYMBOLS, "paper": _PAPER, "judged": [r.name for r in RUNGS.values() if r.judged]}
     made.globals |= {"Verdict": Verdict}
     made.filters["quoted"] = partial(quote, safe="")
     return made

@@ -9,17 +9,8 @@ from claims.claim import JUDGED
 from reports.document import Document
 from reports.gfm import Section, code, folded, plain, table
 from reports.guidance import advice
-
-SYMBOLS = {
-    Verdict.HOLDS: "✓",
-    Verdict.FALSIFIED: "✗",
-    Verdict.INCONCLUSIVE: "?",
-    Verdict.MEASURED: "○",
-    Verdict.NOT_APPLICABLE: "∅",
-    Verdict.UNTESTED: "–",
-    Verdict.ERROR: "!",
-}
-"""Beside the word, never in its place; none that GitHub draws as a picture."""
+from reports.verdict_symbols import SYMBOLS
+from reports.warnings_first import warnings_of
 
 
 def word(verdict: Verdict) -> str:
@@ -46,6 +37,12 @@ def place(document: Document, model: str, corpus: str, documents: Sequence[Docum
 def subject_names(documents: Sequence[Document]) -> list[str]:
     """Return the headings of these cells."""
     return (["report"] if len(documents) > 1 else []) + ["model", "text"]
+
+
+def warnings(documents: Sequence[Document]) -> list[Section]:
+    """Return what a reader must know before any verdict, as a quotation; nothing where there is nothing."""
+    lines = [f"> - **{plain(line)}**\n" for line in warnings_of(documents)]
+    return [Section("the warnings", "".join(lines))] if lines else []
 
 
 def matrix(documents: Sequence[Document], heading: str) -> Section:

@@ -11,7 +11,8 @@ from harness.protocol import RUNGS
 from reports.commands import command_of
 from reports.document import Document
 from reports.gfm import Section, fenced, plain
-from reports.markdown_sections import guidance, matrix, provenance
+from reports.markdown_sections import guidance, matrix, provenance, warnings
+from reports.warnings_first import bounds_told
 
 _SELECTION = 6
 """Words of a command before its options: ``pytest claims -m … -k …``."""
@@ -32,13 +33,14 @@ def card(documents: Sequence[Document]) -> str:
     claims = "\n".join(f"- Claim {claim.key}, {claim.title}: {claim.statement}" for claim in CLAIMS if isinstance(claim.key, int))
     intro = (
         "## Structural claims tested\n\n"
-        f"Transformer Assay tries to falsify the structural claims of [arXiv:2604.20682]({_PAPER}) on a model and a text, against bounds "
-        f"that were fixed before any model was measured.\n\n{claims}\n\n"
+        f"Transformer Assay tries to falsify the structural claims of [arXiv:2604.20682]({_PAPER}) on a model and a text, against "
+        f"{bounds_told(documents)}.\n\n{claims}\n\n"
         f"Two rungs of controls carry verdicts. {judged}. HOLDS and FALSIFIED: the whole interval lies beyond the bound; INCONCLUSIVE: it "
         "does not; UNTESTED: not measured.\n"
     )
     sections = [
         Section("introduction", intro),
+        *warnings(documents),
         matrix(documents, "### Verdicts"),
         provenance(documents, "### What was measured on what"),
         *guidance(documents, "### What it means for compressing this model"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from claims import Verdict
-from reports.ledger import ClaimVerdict
+from claims.claim import JUDGED
+from reports.ledger import ClaimVerdict, Row
 from reports.page_subjects import Heading, Subject, ran
 
 MOST_COLUMNS = 4
@@ -29,19 +31,36 @@ class MatrixCell:
         """The fragment that opens it."""
         return f"{self.subject.link}/{self.heading.marker}"
 
+    def badge(self, verdict: ClaimVerdict) -> Verdict | None:
+        """Return the verdict to show: of a claim that no core predicate can judge UNTESTED where nothing ran there, else none."""
+        rows = self._rows(verdict.rung)
+        if verdict.verdict is not Verdict.MEASURED or any(row.core for row in rows):
+            return verdict.verdict
+        return None if any(ran(row) for row in rows) else Verdict.UNTESTED
+
     def because(self, verdict: ClaimVerdict) -> str:
         """Say what a verdict rests on; of a claim without core predicates, what became of those it has on that rung."""
         if verdict.verdict is not Verdict.MEASURED:
             return because(verdict)
-        last = self.subject.n_blocks - 1
-        mine = [row for row in self.subject.rows if row.cell.claim == self.heading.key and row.cell.rung == verdict.rung]
-        found = Counter(row.verdict for row in mine if row.cell.block in (None, last))
+        found = Counter(row.verdict for row in self._rows(verdict.rung))
         return ", ".join(f"{found[v]} {v.word.lower()}" for v in Verdict if found[v])
 
-    @property
-    def words(self) -> str:
-        """Its verdicts, for the filter."""
-        return " ".join(dict.fromkeys(str(c.verdict) for c in self.verdicts))
+    def found(self) -> list[Verdict]:
+        """Return, for the filter, the verdicts on the claim and on all its predicates on judged rungs."""
+        shown = {self.badge(c) for c in self.verdicts} | {row.verdict for rung in JUDGED for row in self._rows(rung)}
+        return [verdict for verdict in Verdict if verdict in shown]
+
+    @cached_property
+    def _last_rows(self) -> dict[str, list[Row]]:
+        """The rows of the claim by rung; of a predicate with one for each block that of the last, which alone has a bound."""
+        by_rung: dict[str, list[Row]] = {}
+        for row in self.subject.rows:
+            if row.cell.claim == self.heading.key and row.cell.block in (None, self.subject.n_blocks - 1):
+                by_rung.setdefault(row.cell.rung, []).append(row)
+        return by_rung
+
+    def _rows(self, rung: str) -> list[Row]:
+        return self._last_rows.get(rung, [])
 
 
 def because(verdict: ClaimVerdict) -> str:
@@ -80,7 +99,7 @@ class Matrix:
 
     def verdicts(self) -> list[Verdict]:
         """Return the verdicts that occur, in the order of the words' definition."""
-        found = {c.verdict for cell in self.cells.values() for c in cell.verdicts}
+        found = {verdict for cell in self.cells.values() for verdict in cell.found()}
         return [verdict for verdict in Verdict if verdict in found]
 
 

@@ -80,25 +80,6 @@ def command_of_run(subject: Subject) -> str:
     return shlex.join(map(str, words)) if isinstance(words, list) else ""
 
 
-def warnings_of(subjects: Iterable[Subject]) -> list[str]:
-    """Return what a reader must know before any verdict: bounds that are not the locked ones, quarter sizes, reports of several bounds."""
-    documents = {subject.document.name: subject.document for subject in subjects}
-    said = []
-    for name, document in documents.items():
-        of = f"{name}: " if len(documents) > 1 else ""
-        bounds = document.contents["bounds"]
-        if not bounds["locked"]:
-            said.append(f"{of}the bounds are NOT the locked ones: they were changed without an amendment, so no verdict here counts.")
-        if bounds["amendments"]:
-            said.append(f"{of}the bounds were amended: {'; '.join(bounds['amendments'])}.")
-        if any(row.quick for row in document.rows):
-            said.append(f"{of}measured at quarter sizes (--quick): figures carry no verdicts.")
-    hashes = {document.contents["bounds"]["sha256"][:8] for document in documents.values()}
-    if len(hashes) > 1:
-        said.append(f"These reports were judged by different bounds or protocols ({', '.join(sorted(hashes))}): compare figures with care.")
-    return said
-
-
 def _map(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 

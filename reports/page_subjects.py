@@ -15,17 +15,6 @@ from reports.ledger import UNRUN, ClaimVerdict, Row
 
 Key = int | Literal["appendix"]
 
-SYMBOLS = {
-    Verdict.HOLDS: "✓",
-    Verdict.FALSIFIED: "✗",
-    Verdict.INCONCLUSIVE: "≈",
-    Verdict.MEASURED: "•",
-    Verdict.NOT_APPLICABLE: "∅",
-    Verdict.UNTESTED: "–",
-    Verdict.ERROR: "!",
-}
-"""Beside the word, so that a verdict is told at a glance and never by its colour alone."""
-
 
 @dataclass(frozen=True)
 class Subject:

@@ -10,7 +10,7 @@ from reports.document import Document
 from reports.gfm import Section, code, fit, folded, plain, table
 from reports.ladders import declared, moves, sentence
 from reports.ledger import UNRUN, Row, figure_text
-from reports.markdown_sections import guidance, matrix, pairs, place, provenance, subject, subject_names, word
+from reports.markdown_sections import guidance, matrix, pairs, place, provenance, subject, subject_names, warnings, word
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ def summary(documents: Sequence[Document], limit: int, changes: Sequence[Change]
     """Write the summary in at most ``limit`` bytes; ``changes``: against a baseline, None where there is none."""
     sections = [
         Section("the summary", f"## Transformer Assay\n\n{_counts(documents)}\n"),
+        *warnings(documents),
         matrix(documents, "### Verdicts on claims"),
         *([] if changes is None else [_changed(changes)]),
         *_falsified(documents),
@@ -40,14 +41,11 @@ def summary(documents: Sequence[Document], limit: int, changes: Sequence[Change]
 
 
 def _counts(documents: Sequence[Document]) -> str:
-    """Say in one line how many cells came out how; and that a run with --quick judges nothing."""
+    """Say in one line how many cells came out how."""
     rows = [row for document in documents for row in document.rows]
     counts = {verdict: sum(row.verdict is verdict for row in rows) for verdict in Verdict}
     told = ", ".join(f"{count} {word(verdict)}" for verdict, count in counts.items() if count)
-    quick = " Measured with `--quick`, at quarter sizes: nothing is judged." if any(row.quick for row in rows) else ""
-    changed = [d for d in documents if d.contents.get("bounds", {}).get("locked") is False]
-    bounds = " **The bounds are not as they were locked.**" if changed else ""
-    return f"{len(rows):,} cells: {told}.{quick}{bounds}"
+    return f"{len(rows):,} cells: {told}."
 
 
 def _changed(changes: Sequence[Change]) -> Section:

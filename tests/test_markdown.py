@@ -16,9 +16,10 @@ from claims import CLAIMS, Verdict
 from reports.__main__ import main
 from reports.gfm import Section, code, fenced, fit, folded, plain, table
 from reports.ledger import figure_text
-from reports.markdown_sections import SYMBOLS, word
+from reports.markdown_sections import word
 from reports.model_card import card
 from reports.pull_request import Change, summary
+from reports.verdict_symbols import SYMBOLS
 from tests.made_reports import contents, document, row, rows
 
 H, F = Verdict.HOLDS, Verdict.FALSIFIED
@@ -134,11 +135,20 @@ def test_several_reports_are_told_apart():
 
 
 def test_a_quick_run_and_changed_bounds_are_said_first():
-    """In the line below the title."""
+    """Before the verdicts, as on the page; and what is not so of the bounds is not said of them."""
     made = document(*rows(Verdict.MEASURED, 4, quick=True), quick=True, bounds={"sha256": "b", "locked": False, "amendments": []})
-    line = summary([made], LIMIT).splitlines()[2]
-    assert "nothing is judged" in line
-    assert "not as they were locked" in line
+    for text in (summary([made], LIMIT), card([made])):
+        first = text.partition("| model |")[0]
+        assert "NOT the locked ones" in first
+        assert "figures carry no verdicts" in first
+    fixed = "fixed before any model was measured"
+    assert "bounds that are NOT as they were locked" in card([made])
+    amended = document(*rows(H, 4), bounds={"sha256": "b", "locked": True, "amendments": ["one @moved"]})
+    assert "amended: one @\u200bmoved" in summary([amended], LIMIT).partition("| model |")[0]
+    assert [fixed in card(given) for given in ([made], [amended], [amended, document(*rows(H, 4))])] == [False] * 3
+    assert fixed in card([document(*rows(H, 4))])
+    assert "locked ones" not in summary([document(*rows(H, 4))], LIMIT)
+    assert "different bounds" in card([amended, document(*rows(H, 4))]).partition("| report |")[0]
 
 
 def test_a_card_says_what_how_and_whose():

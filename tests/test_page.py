@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -15,57 +14,12 @@ from reports import __main__ as command_line
 from reports.document import from_contents
 from reports.html import island, page
 from reports.ledger import number
+from reports.verdict_symbols import SYMBOLS
 from tests.made_pages import EVIDENCE, HOSTILE, as_wide_as_real, contents, document
-
-VOID = {"meta", "input", "br", "img", "link", "hr", "path", "wbr"}
-
-
-class Parsed(HTMLParser):
-    """Tags in order with their attributes, text outside scripts and styles, and whether every tag was closed where it should be."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.stack: list[str] = []
-        self.text, self.wrong, self.scripts = "", [], {}
-        self.feed(text)
-        self.close()
-        self.wrong += self.stack
-
-    def handle_starttag(self, tag, attrs):
-        """An opening tag."""
-        names = [name for name, _ in attrs]
-        if len(set(names)) < len(names):
-            self.wrong.append(f"{tag}: {names}")
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        """A tag that closes itself."""
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        """A closing tag."""
-        if tag in VOID:
-            return
-        if not self.stack or self.stack.pop() != tag:
-            self.wrong.append(f"/{tag}")
-
-    def handle_data(self, data):
-        """Text."""
-        if self.stack and self.stack[-1] in ("script", "style"):
-            ident = dict(self.tags[-1][1]).get("id") or self.stack[-1]
-            self.scripts[ident] = self.scripts.get(ident, "") + data
-        else:
-            self.text += data
-
-
-def parts_of(html: str) -> tuple[Parsed, dict[str, Parsed]]:
-    """The page, and what its cells open to, by name."""
-    parsed = Parsed(html)
-    details = {name.removesuffix("-text"): json.loads(text) for name, text in parsed.scripts.items() if name.endswith("-text")}
-    return parsed, {name: Parsed(text) for name, text in details.items()}
+from tests.made_reports import document as small_document
+from tests.made_reports import row as made_row
+from tests.made_reports import rows as made_rows
+from tests.parsed_pages import parts_of
 
 
 @pytest.fixture(scope="module")
@@ -83,22 +37,27 @@ def test_every_tag_is_closed_and_no_attribute_stands_twice(one):
 
 
 def test_every_row_is_on_the_page(one):
-    """Figure, interval, bound, margin, reason and caveat of every cell; the figures of blocks other than the last in their table."""
+    """On the line of its own rung verdict, figure, interval, bound and margin; reasons, caveats and other blocks' figures in its claim."""
     _, details = one
     text = {name: " ".join(part.text.split()) for name, part in details.items()}
     rows = document("m", blocks=12).rows
     assert any(row.verdict is Verdict.UNTESTED for row in rows)
     for row in rows:
         here = text[f"s0-{row.cell.claim if row.cell.claim == 'appendix' else f'claim{row.cell.claim}'}"]
-        assert row.cell.predicate in here
+        part = details[f"s0-{row.cell.claim if row.cell.claim == 'appendix' else f'claim{row.cell.claim}'}"]
+        rung, verdict, *line = (" ".join(told.split()) for told in part.lines[row.cell.predicate, row.cell.rung])
+        if row.cell.block in (None, 11):
+            assert rung == row.cell.rung
+            assert verdict.partition(" would be ")[0] == f"{SYMBOLS[row.verdict]} {row.verdict.word}"
         if row.value is None:
             assert row.reason in here
             continue
-        assert number(row.value) in here
         if row.cell.block in (None, 11):
-            said = [row.reason, *row.caveats, f"{number(row.low)} … {number(row.high)}", number(row.margin or row.value)]
-            said += [row.bound.describe()] if row.bound else []
-            assert [part for part in said if part not in here] == []
+            assert line[0] == f"{number(row.value)} {row.unit}".strip()
+            assert line[1] == f"{number(row.low)} … {number(row.high)} 95%"
+            assert line[2:] in ([], [row.bound.describe() if row.bound else "", number(row.margin) if row.bound else ""])
+            assert len(line) == 4 or row.bound is None
+            assert [said for said in (row.reason, *row.caveats) if said not in here] == []
         else:
             assert f"{number(row.value)} [{number(row.low)}, {number(row.high)}]" in here
 
@@ -153,6 +112,31 @@ def test_names_are_text_and_nothing_else(name):
     assert "49" not in whole.text
 
 
+@pytest.mark.parametrize("name", HOSTILE[:3])
+def test_evidence_is_text_and_nothing_else(name):
+    """Every string in it, and a name beside the names of every mapping, is markup, and none comes through; some of it is shown."""
+
+    def hostile(value):
+        if isinstance(value, dict):
+            made = {key: hostile(part) for key, part in value.items()}
+            return {**made, name: next(iter(made.values()))} if made else made
+        return [hostile(part) for part in value] if isinstance(value, list) else name if isinstance(value, str) else value
+
+    def only_strings(value):
+        if isinstance(value, dict):
+            return {key: only_strings(part) for key, part in value.items()}
+        return [only_strings(part) for part in value] if isinstance(value, list) else name if isinstance(value, str) else value
+
+    for made in (only_strings(EVIDENCE), {key: hostile(value) for key, value in EVIDENCE.items()}):
+        whole, details = parts_of(page([document(blocks=12, evidence=made)]))
+        assert sum(tag == "script" for tag, _ in whole.tags) == 1 + len(details)
+        for part in (whole, *details.values()):
+            assert part.wrong == []
+            assert not [tag for tag, _ in part.tags if tag == "img" or (tag == "script" and part is not whole)]
+            assert not [tag for tag, attributes in part.tags if any(a.startswith("on") or a == "style" for a in attributes)]
+        assert any(name in part.text for part in details.values())
+
+
 @pytest.mark.parametrize("text", ["</script>", "<!--<script>", "a</b", "\u2028\\\"'&lt;"])
 def test_nothing_closes_an_island_and_it_reads_back(text):
     """Whatever a template should let through."""
@@ -197,6 +181,21 @@ def test_a_page_of_one_large_model_can_be_sent():
     assert 500_000 < len(page([document("m", evidence=as_wide_as_real())]).encode()) <= 2_000_000
 
 
+@pytest.mark.parametrize("models", [1, 5])
+def test_a_claim_without_core_predicates_has_counts_and_no_verdict(models):
+    """Where nothing ran it is UNTESTED, and never MEASURED; in a wide matrix, what decided a verdict is there for who asks."""
+    found = [made_row("nf4_gain", Verdict.FALSIFIED, model=f"m{k}") for k in range(models)]
+    found += [one for k in range(models) for one in made_rows(Verdict.FALSIFIED, 4, model=f"m{k}")]
+    whole, details = parts_of(page([small_document(*found)]))
+    assert whole.text.count("appendix, m0 on c: paper – UNTESTED") == 1
+    assert whole.text.count("strict 1 falsified, 7 untested") == models
+    assert "MEASURED" not in whole.text.partition("How to read this")[0]
+    assert "MEASURED" not in details["s0-appendix"].text
+    assert whole.text.partition("How to read this")[0].count("FALSIFIED by depth_trend, depth_gain") == models
+    titles = [attributes["title"] for tag, attributes in whole.tags if tag == "span" and "title" in attributes]
+    assert titles.count("by depth_trend, depth_gain") == (models if models > 4 else 0)
+
+
 def test_with_many_models_the_models_are_rows():
     """Up to four are columns."""
     for count, turned in ((4, False), (5, True)):
@@ -227,7 +226,10 @@ def test_what_makes_verdicts_void_is_said_first():
     top = whole.text.partition("Claims × models")[0]
     for said in ("NOT the locked ones", "quarter sizes", "one was moved", "different bounds"):
         assert said in top
-    assert "NOT the locked ones" not in parts_of(page([document(blocks=2, evidence={})]))[0].text
+    assert "against bounds that are NOT as they were locked" in top
+    locked = parts_of(page([document(blocks=2, evidence={})]))[0].text
+    assert "NOT" not in locked.partition("Claims × models")[0]
+    assert "fixed before any model was measured" in locked
 
 
 def test_without_script_the_verdicts_are_there(one):

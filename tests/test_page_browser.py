@@ -6,8 +6,11 @@ import shutil
 
 import pytest
 
+from claims import Verdict
 from reports.html import page
 from tests.made_pages import HOSTILE, document
+from tests.made_reports import document as small_document
+from tests.made_reports import row
 from tests.opened_pages import FAULTS, focused, follow, heading, opened, overflow, settle
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -154,8 +157,19 @@ def test_the_filter_leaves_what_matches_and_counts_it(browser, files):
         assert shown.locator("a.cell:visible").count() == 0
         shown.fill("#words", "")
         shown.locator("input[name=verdict]:not([value=measured])").evaluate_all("boxes => boxes.forEach((box) => box.click())")
-        assert told.inner_text() == "4 of 24 cells; 4 of 4 models on texts"
-        assert {"MEASURED" in text for text in shown.locator("a.cell:visible").all_inner_texts()} == {True}
+        kept = shown.locator("td:visible:has(a.cell:visible)")
+        assert 4 <= kept.count() < 24
+        assert all("measured" in td.get_attribute("data-verdicts").split() for td in kept.all())
+
+
+def test_the_filter_finds_a_claim_by_a_predicate_that_is_not_core(browser, tmp_path):
+    """FALSIFIED alone leaves a claim that no core predicate falsifies, and the appendix, which has none."""
+    made = small_document(row("cross_terms", Verdict.FALSIFIED), row("nf4_gain", Verdict.FALSIFIED))
+    (tmp_path / "page.html").write_text(page([made]), encoding="utf-8")
+    with opened(browser, (tmp_path / "page.html").as_uri()) as shown:
+        assert "predicates" in shown.locator("#filter legend").inner_text()
+        shown.locator("input[name=verdict]:not([value=falsified])").evaluate_all("boxes => boxes.forEach((box) => box.click())")
+        assert [td.get_attribute("data-c") for td in shown.locator("td:visible:has(a.cell:visible)").all()] == ["claim3", "appendix"]
 
 
 def test_hostile_names_are_text(browser, files):
@@ -168,6 +182,20 @@ def test_hostile_names_are_text(browser, files):
             assert shown.locator("#lost").is_hidden()
             assert shown.evaluate("document.scripts.length + document.images.length") == 1 + 7 * len(HOSTILE)
             assert overflow(shown) <= 0
+
+
+def test_a_plot_that_is_cut_says_so_and_scrolls_by_keyboard(browser, files):
+    """In a narrow window; in a wide one it is whole and says nothing."""
+    for width, cut in ((360, True), (700, False), (1280, False)):
+        with opened(browser, files["one"] + "#m/c/claim4", viewport={"width": width, "height": 700}) as shown:
+            plot = shown.locator(".drawn[role=region][aria-label]").first
+            assert plot.evaluate("e => e.scrollWidth > e.clientWidth + 1") == cut
+            assert shown.locator(".sideways").first.is_visible() == cut
+            if cut:
+                plot.focus()
+                shown.keyboard.press("ArrowRight")
+                plot.evaluate("e => new Promise((done) => e.scrollLeft ? done() : e.addEventListener('scroll', done, { once: true }))")
+                assert plot.evaluate("e => e.scrollLeft") > 0
 
 
 @pytest.mark.parametrize("name", ["one", "two", "hostile"])
@@ -219,6 +247,12 @@ def test_it_prints(browser, files):
         for gone in ("#filter", "#theme", "button.close", ".skip"):
             assert not shown.locator(gone).first.is_visible()
         assert shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert shown.locator(".on-paper code").is_visible()
+        assert not shown.locator(".again code").first.is_visible()
+        shown.evaluate("for (const e of document.querySelectorAll('details')) e.open = true")
+        assert not shown.locator(".on-paper code").is_visible()
+        assert shown.locator(".again code").first.is_visible()
+        assert shown.locator("figure details table").first.is_visible()
 
 
 def test_without_script_the_links_of_the_matrix_lead_to_tables(browser, files):

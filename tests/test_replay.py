@@ -137,7 +137,7 @@ def test_an_older_bundle_is_held_against_what_it_states(bundle, replayed):
 
     def older(contents):
         for cell in contents["cells"]:
-            for name in ("standard_error", "origin", "would"):
+            for name in ("standard_error", "origin"):
                 del cell["row"][name]
 
     forge(bundle, older)
