@@ -197,7 +197,7 @@ MUTATIONS: list[Mutation] = [
     ("reports/page_claims.py", "        for name in here[1:]:", "        for name in here[:0]:", "test_page"),
     ("reports/page_claims.py", 'owner = first.setdefault(replace(plot, name=""), name)', "owner = name", "test_page"),
     ("reports/page_evidence.py", "        except _UNREADABLE:", "        except RecursionError:", "test_page"),
-    ("reports/page_origin.py", '        if not bounds["locked"]:', "        if False:", "test_page"),
+    ("reports/warnings_first.py", '        if not bounds["locked"]:', "        if False:", "test_page"),
     (
         "reports/ledger.py",
         "_NO_TEST if (predicate.name, rung) in self.untested else _NOT_SELECTED",
@@ -227,6 +227,9 @@ MUTATIONS: list[Mutation] = [
     ),
     ("harness/atomic.py", "if match is None or (name and match[1] != _stem(name)) or", "if match is None or", "test_report_file"),
     ("reports/commands.py", "elif word in _WITH_VALUE:", "elif False:", "test_document"),
+    ("reports/pairing.py", "mine.count(key(pair)) == others.count(key(pair)) == 1", "others.count(key(pair))", "test_compare"),
+    ("reports/history_tables.py", ", 'inconclusive', 'not_applicable')", ", 'inconclusive', 'not_applicable', 'error')", "test_history"),
+    ("reports/console.py", "escaped_ledger(ledger), escaped(facts)", "escaped_ledger(ledger), facts", "test_reports_command"),
 ]
 
 SLOW: list[Mutation] = [
