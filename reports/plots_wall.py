@@ -108,7 +108,7 @@ def exceptions(subject: Subject, predicate: str) -> Plot | None:
     )
     kinds = kinds[:20]
     series = by_rung({rung: [Point(float(i), of.get(kind, 0.0)) for i, kind in enumerate(kinds)] for rung, of in counts.items()}, "bars")
-    title = f"Exceptions by kind of layer: where {label} does better than direct quantisation"
+    title = f"Layers on which direct quantisation loses to {label}, by kind"
     return subject.plot(f"{predicate}-kinds", title, Axis("kind of layer", names=kinds), Axis("layers below 1"), series, told, lying=True)
 
 

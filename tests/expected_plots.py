@@ -153,7 +153,7 @@ EXPECTED: list[Expected] = [
     ),
     (
         "wall_dct",
-        "Exceptions by kind of layer: where DCT does better than direct quantisation",
+        "Layers on which direct quantisation loses to DCT, by kind",
         "On paper, 3 of 4 layers do better than direct quantisation.",
         {"paper": [(0, 2), (1, 1)]},
     ),
