@@ -104,7 +104,7 @@ def x_text(axis: Axis, x: float) -> str:
 
 def figure(value: float) -> str:
     """Write a number to three digits, a count as one: ``0.926``, ``105``."""
-    return f"{value:.0f}".replace("-", "−") if value == int(value) and abs(value) < 1e6 else number(value)
+    return f"{value:.0f}".replace("-", "−") if abs(value) < 1e6 and value == int(value) else number(value)
 
 
 def figure_text(point: Point) -> str:

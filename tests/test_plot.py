@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reports.plot import Axis, Mark, Plot, Point, Series, ident_of, svg, table
 from reports.plot_axes import scale_for
 from reports.plot_text import apart, line, rows_of_labels, width
+from reports.plot_values import figure
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "\"><script>alert('x')</script>&amp;\x00\x1b\ud800]]>"
@@ -213,3 +214,12 @@ def test_any_data_gives_well_formed_svg_with_everything_inside(series, x, y, sho
     drawable = [p for s in series for p in s.points if p.y is not None and math.isfinite(p.y) and math.isfinite(p.x)]
     if not x.log and not y.log and not x.names:
         assert len(data(shown)) == len(drawable)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.9261, "0.926"), (105.0, "105"), (-3.0, "−3"), (2e6, "2.00e6"), (math.inf, "∞"), (-math.inf, "−∞")],
+)
+def test_numbers_are_written_whatever_their_size(value, said):
+    """Counts as counts, others to three digits; what no number can hold is said, and does not raise."""
+    assert figure(value) == said
