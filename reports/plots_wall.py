@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from reports.method_names import METHOD_NAMES
 from reports.plot_subject import (
     BLOCK,
     PERPLEXITY,
@@ -23,21 +24,6 @@ from reports.plot_subject import (
 )
 from reports.plot_values import Axis, Mark, Plot, Point, Series, figure
 
-_LABELS = {
-    "direct": "direct INT4",
-    "dct": "DCT",
-    "svd": "SVD factors",
-    "random": "INT8/INT2, random basis",
-    "pca": "INT8/INT2, PCA basis",
-    "cca": "INT8/INT2, CCA basis",
-    "rotation": "random rotation",
-    "hadamard": "Hadamard rotation",
-    "gptq": "GPTQ",
-    "gptq_factors": "GPTQ on SVD factors",
-    "kmeans": "k-means",
-    "nf4": "NF4",
-    "symmetric": "symmetric INT4",
-}
 METHODS = (
     *(f"wall_{name}" for name in ("dct", "svd", "random", "pca", "cca")),
     *(f"challenger_{name}" for name in ("rotation", "hadamard", "gptq_factors")),
@@ -214,7 +200,7 @@ def _three(value: object) -> tuple[Value, Value, Value]:
 
 
 def _label(method: str, shown: object) -> str:
-    return _LABELS.get(method) or text(mapping(shown).get("label"), method)
+    return METHOD_NAMES.get(method) or text(mapping(shown).get("label"), method)
 
 
 def _is_count(text: object) -> bool:

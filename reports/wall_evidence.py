@@ -7,23 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from harness.protocol import RUNGS
+from reports.method_names import METHOD_NAMES
 from reports.sections import Evidence, as_count, as_percent, as_share, as_short, new_table, print_heading, print_legend, told
 
-_LABELS = {
-    "direct": "direct INT4",
-    "dct": "DCT",
-    "svd": "SVD factors",
-    "random": "INT8/INT2, random basis",
-    "pca": "INT8/INT2, PCA basis",
-    "cca": "INT8/INT2, CCA basis",
-    "rotation": "random rotation",
-    "hadamard": "Hadamard rotation",
-    "gptq": "GPTQ",
-    "gptq_factors": "GPTQ on SVD factors",
-    "kmeans": "k-means",
-    "nf4": "NF4",
-    "symmetric": "symmetric INT4",
-}
 _STEPS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 _SHADES = "▁▂▃▄▅▆▇█"
 _BELOW = "×"
@@ -179,7 +165,7 @@ def _bits(row: Evidence) -> str:
 
 
 def _label(method: str, shown: Evidence) -> str:
-    label = _LABELS.get(method) or str(shown.get("label") or method)
+    label = METHOD_NAMES.get(method) or str(shown.get("label") or method)
     return label if len(label) <= _WIDEST_LABEL else f"{label[: _WIDEST_LABEL - 1]}…"
 
 

@@ -8,7 +8,8 @@ from claims.wall import WALL
 from harness.methods import CHALLENGERS, CODEBOOKS
 from harness.methods import WALL as METHODS
 from reports.evidence import _METHODS
-from reports.wall_evidence import _LABELS, _STEPS
+from reports.method_names import METHOD_NAMES
+from reports.wall_evidence import _STEPS
 from tests.printed_sections import NARROW, dashes, fits, printed, says, section, sentences
 
 
@@ -111,6 +112,6 @@ def test_no_line_is_wider_than_the_page():
 
 def test_every_method_has_a_name_and_a_section():
     """All methods of the arena are labelled, and every predicate that hands them over is shown."""
-    assert set(_LABELS) == {"direct", *METHODS, *CODEBOOKS, *CHALLENGERS}
+    assert set(METHOD_NAMES) == {"direct", *METHODS, *CODEBOOKS, *CHALLENGERS}
     assert set(_METHODS) == {*(f"wall_{name}" for name in WALL), "challenger_rotation", "challenger_hadamard", "challenger_gptq_factors"}
     assert tuple(METHODS) == WALL
