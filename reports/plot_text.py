@@ -34,7 +34,8 @@ def wrapped(text: str, most: float, size: float = SIZE) -> list[str]:
 
 
 def apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move places as little as need be so that neighbours lie ``gap`` apart, within ``low`` and ``high`` if they fit."""
+    """Move places as little as need be so that neighbours lie ``gap`` apart within ``low`` and ``high``; nearer where they do not fit."""
+    gap = min(gap, (high - low) / max(len(places) - 1, 1))
     order = sorted(range(len(places)), key=places.__getitem__)
     moved = list(places)
     for before, i in zip([None, *order], order, strict=False):

@@ -223,3 +223,9 @@ def test_any_data_gives_well_formed_svg_with_everything_inside(series, x, y, sho
 def test_numbers_are_written_whatever_their_size(value, said):
     """Counts as counts, others to three digits; what no number can hold is said, and does not raise."""
     assert figure(value) == said
+
+
+def test_labels_that_do_not_fit_stay_inside():
+    """Five labels 13 apart need 52; in 36 they share it, in order."""
+    assert apart([0.0] * 5, 13, 0.0, 36.0) == pytest.approx([0, 9, 18, 27, 36])
+    assert apart([5.0], 13, 0.0, 36.0) == [5.0]
