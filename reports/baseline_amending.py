@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from fixtures.naming import did_you_mean, printable
 from reports.baseline import FIGURE, KEPT, VERSION, Baseline, Entry, Subject, ident_of, rounded, setup_name
 from reports.baseline_check import Comparison, Outcome, compare
-from reports.baseline_subjects import Pair, key_for
+from reports.baseline_subjects import key_for
 from reports.document import Document, ReportError
+from reports.pairing import Pair
 from reports.schema import BoundPart
 from reports.setups import setup_of
 

@@ -10,9 +10,10 @@ from claims import Verdict
 from fixtures.naming import did_you_mean, printable
 from reports.baseline import Baseline, Entry, Subject, claim_ident, ident_of, is_kept
 from reports.baseline_causes import NOTHING, causes, freedom, moved, of_setups
-from reports.baseline_subjects import Matches, Pair, match
+from reports.baseline_subjects import Matches, match
 from reports.document import Document
 from reports.ledger import LEFT_OUT, ClaimVerdict, Row
+from reports.pairing import Pair
 from reports.setups import differences, setup_of
 
 Kind = Literal["stands", "flipped", "lost", "left out", "new", "gone"]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from fixtures.naming import printable, without_digest
 from reports.baseline import Baseline, Subject
-
-Pair = tuple[str, str]
+from reports.pairing import Pair, matched
 
 
 @dataclass(frozen=True)
@@ -34,27 +33,11 @@ class Matches:
 
 def match(baseline: Baseline, pairs: Iterable[Pair]) -> Matches:
     """Match the pairs (model, corpus) of a run with subjects: by whole names, then without digits of content where only one fits."""
-    keys: dict[Pair, str] = {}
-    left = {key: subject for key, subject in baseline.subjects.items() if subject.cells or subject.claims}
-    open_pairs = list(pairs)
-    # A text that changed under two models, or one of two models that changed: what still has its whole name goes first.
-    for model_whole, corpus_whole in ((True, True), (True, False), (False, True), (False, False)):
-
-        def fits(pair: Pair, subject: Subject, model_whole: bool = model_whole, corpus_whole: bool = corpus_whole) -> bool:
-            return _same(pair[0], subject.model, model_whole) and _same(pair[1], subject.corpus, corpus_whole)
-
-        found = {pair: [key for key, subject in left.items() if fits(pair, subject)] for pair in open_pairs}
-        claimed = [key for candidates in found.values() for key in candidates]
-        for pair, candidates in found.items():
-            if len(candidates) == 1 and claimed.count(candidates[0]) == 1:
-                keys[pair] = candidates[0]
-                del left[candidates[0]]
-                open_pairs.remove(pair)
-    return Matches(keys, tuple(left), tuple(open_pairs))
-
-
-def _same(name: str, kept: str, whole: bool) -> bool:
-    return name == kept if whole else without_digest(name) == without_digest(kept)
+    kept = {(subject.model, subject.corpus): key for key, subject in baseline.subjects.items() if subject.cells or subject.claims}
+    run = list(pairs)
+    keys = {pair: kept[other] for pair, other in matched(run, kept, without_digest).items()}
+    taken = set(keys.values())
+    return Matches(keys, tuple(key for key in kept.values() if key not in taken), tuple(pair for pair in run if pair not in keys))
 
 
 def key_for(baseline: Mapping[str, Subject], pair: Pair, others: Iterable[Pair]) -> str:
