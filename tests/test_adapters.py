@@ -15,8 +15,8 @@ from harness.adapters import AdaptedBlocks, _normal
 from harness.admission import dissect
 from harness.anatomy import Call
 from harness.errors import MeasurementError
+from tests.families import FAMILIES
 from tests.planted import PlantedConfig, PlantedModel
-from tests.test_anatomy import FAMILIES
 from tests.test_interventions import GEMMA4
 from tests.test_layers import OWN
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import transformers
@@ -9,37 +11,15 @@ from torch import nn
 
 from harness.admission import dissect
 from harness.errors import SubjectError
+from tests.families import FAMILIES, SMALL
 from tests.planted import PlantedConfig, PlantedModel
-
-SMALL = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
-GROUPED = {**SMALL, "num_key_value_heads": 2}
-FAMILIES = {
-    "gpt2": transformers.GPT2Config(vocab_size=97, n_embd=32, n_layer=3, n_head=4),
-    "gpt_neox": transformers.GPTNeoXConfig(**SMALL),
-    "opt": transformers.OPTConfig(
-        vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, ffn_dim=48, word_embed_proj_dim=32
-    ),
-    "llama": transformers.LlamaConfig(**GROUPED),
-    "mistral": transformers.MistralConfig(**GROUPED, sliding_window=8),
-    "mixtral": transformers.MixtralConfig(**GROUPED, num_local_experts=4),
-    "qwen2": transformers.Qwen2Config(**GROUPED),
-    "qwen3": transformers.Qwen3Config(**GROUPED, head_dim=8),
-    "gemma2": transformers.Gemma2Config(**GROUPED, head_dim=8, sliding_window=8, final_logit_softcapping=3.0),
-    "gemma3": transformers.Gemma3TextConfig(**GROUPED, head_dim=8, sliding_window=8),
-    "phi": transformers.PhiConfig(**SMALL),
-    "phi3": transformers.Phi3Config(**GROUPED, pad_token_id=0),
-    "olmo2": transformers.Olmo2Config(**GROUPED),
-    "falcon": transformers.FalconConfig(vocab_size=97, hidden_size=32, num_hidden_layers=3, num_attention_heads=4),
-    "bloom": transformers.BloomConfig(vocab_size=97, hidden_size=32, n_layer=3, n_head=4),
-    "granite": transformers.GraniteConfig(**GROUPED, logits_scaling=4.0),
-    "cohere": transformers.CohereConfig(**GROUPED, logit_scale=0.25),
-}
 
 
 def build(family: str) -> nn.Module:
     """A tiny random model of a family."""
     torch.manual_seed(0)
-    return transformers.AutoModelForCausalLM.from_config(FAMILIES[family]).eval().requires_grad_(False)
+    config = copy.deepcopy(FAMILIES[family])  # A model keeps the one that it is given, and tests change it.
+    return transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from fixtures import Hub, ModelError, hub, hub_trouble, wikitext
-from fixtures.corpora import choose
 from fixtures.described import model_at
 from tests import hub_server
+from tests.conftest import save_llama
 from tests.hub_server import COMMIT
 
 ROOT = Path(__file__).parent.parent
+ADDED = "meta-llama/Llama-3.1-8B"  # The model that the README adds.
 ROWS = {"train": [" = Title = \n", "", " A line . \n"] * 40, "test": [" Another line . \n", ""] * 40}
 
 
@@ -32,6 +34,7 @@ def repositories(shelf, tmp_path_factory):
     shutil.copytree(shelf / "llama", folder / "tiny")
     (folder / "tiny" / "pytorch_model.bin").write_bytes(b"a pickle")
     (folder / "tiny" / "modeling_tiny.py").write_text("raise RuntimeError('run')")
+    save_llama(folder / "added", blocks=32)
     (folder / "empty").mkdir()
     (folder / "empty" / "README.md").write_text("nothing")
     (folder / "wikitext" / "wikitext-2-raw-v1").mkdir(parents=True)
@@ -44,7 +47,7 @@ def repositories(shelf, tmp_path_factory):
 def served(repositories):
     """A hub that serves them; ``org/gated`` is gated."""
     tiny = repositories / "tiny"
-    repos = {"org/tiny": tiny, "org/gated": tiny, "org/empty": repositories / "empty"}
+    repos = {"org/tiny": tiny, "org/gated": tiny, "org/empty": repositories / "empty", ADDED: repositories / "added"}
     with hub_server.serving(repos | {"datasets/Salesforce/wikitext": repositories / "wikitext"}, gated={"org/gated"}) as server:
         yield server
 
@@ -94,6 +97,21 @@ def test_a_model_on_the_hub_is_fetched_once_and_its_commit_recorded(run, served)
     pinned = run("--model", f"org/tiny@{COMMIT}", "-k", "depth_gain")
     assert pinned.returncode == 0
     assert not any("resolve" in line for line in served.asked)  # with network the list is compared, and nothing fetched again
+
+
+def test_the_model_that_the_readme_adds_is_measured(run, tmp_path):
+    """Its block of Python, at most eight lines, and its command, as they stand: fetched from the hub that it names, and judged."""
+    readme = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", readme, re.S | re.M)
+    (command,) = re.findall(r"`pytest claims (--models-from our_models.py [^`]*)`", readme)
+    assert example.count("\n") <= 8
+    (tmp_path / "our_models.py").write_text(example)
+    done = run(*command.replace("our_models.py", str(tmp_path / "our_models.py")).split(), "-k", "depth_gain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    ((name, model),) = done.report["models"].items()
+    assert (command.split()[-1], model["source"]) == (name, f"{ADDED} at {COMMIT}")
+    judged = [row["verdict"] for row in done.report["rows"] if row["predicate"] == "depth_gain" and row["rung"] in ("paper", "strict")]
+    assert {verdict in ("holds", "falsified", "inconclusive") for verdict in judged} == {True}
 
 
 def test_a_cache_that_another_program_filled_is_completed(run, served):
@@ -275,16 +293,6 @@ def test_an_address_without_a_port_number_is_no_network(monkeypatch, name, value
         assert "is no number (HF_ENDPOINT, or a proxy's variable)" in hub_trouble.unreachable()
     finally:
         hub_trouble.unreachable.cache_clear()
-
-
-def test_text_without_its_reader_is_not_downloaded(monkeypatch):
-    """Where the package datasets is missing, auto takes the other text before it fetches anything, and a plan says the same."""
-    monkeypatch.setattr(wikitext, "find_spec", lambda name: None)
-    monkeypatch.setattr(hub, "fetch_dataset", lambda *_: pytest.fail("fetched"))
-    for fetch in (True, False):
-        corpus, why = choose("auto", fetch=fetch)
-        assert corpus.name == "pydocs"
-        assert "pip install datasets" in why
 
 
 def test_the_pinned_data_set_is_a_commit():
