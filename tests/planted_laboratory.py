@@ -46,15 +46,22 @@ def measured_in(claim: ModuleType) -> dict[str, Any]:
 
 def judged(tested: Any, lab: Laboratory, rung: str, block: int | None = None) -> Row:
     """Return the row that a claim's own test makes of a laboratory."""
+    return judged_with_evidence(tested, lab, rung, block)[0]
+
+
+def judged_with_evidence(tested: Any, lab: Laboratory, rung: str, block: int | None = None) -> tuple[Row, dict[str, Any]]:
+    """Return the one row that a claim's own test makes of a laboratory, and the evidence that it hands over."""
     measures: Measures = tested.measures
-    rows = []
+    found: list[tuple[Row, dict[str, Any]]] = []
 
     def verdict(figure, doubts=(), caveats=(), note=None, absent="absent", evidence=None, everywhere=None):  # type: ignore[no-untyped-def]
         cell = Cell(lab.model.name, lab.corpus.name, measures.claim.key, measures.predicate.name, rung, block)
-        rows.append(judge(cell, measures, lab.model.n_blocks, figure, doubts, caveats, note, lab, absent, everywhere))
+        row = judge(cell, measures, lab.model.n_blocks, figure, doubts, caveats, note, lab, absent, everywhere)
+        found.append((row, evidence or {}))
 
     tested(**({} if block is None else {"block": block}), rung=rung, lab=lab, verdict=verdict)
-    return rows[0]
+    assert len(found) == 1, f"{measures.predicate.name} on {rung} was judged {len(found)} times"
+    return found[0]
 
 
 def table(truths: dict[str, dict[str, str]]) -> list[tuple[str, str, str, str]]:

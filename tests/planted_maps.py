@@ -17,7 +17,7 @@ from harness.fingerprints import Memory
 from harness.store import Store
 from harness.subject import weights_fingerprint
 from tests import planted
-from tests.test_anatomy import FAMILIES
+from tests.families import FAMILIES
 
 D, BLOCKS = 32, 3
 

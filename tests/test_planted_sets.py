@@ -1,4 +1,4 @@
-"""Claim 5 finds whether two criteria choose the same tokens of planted models; of each of its bounded predicates both sides are planted."""
+"""Claim 5 finds whether two criteria choose the same tokens of planted models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from harness.admission import dissect
 from harness.linearity import EVALUATION
 from harness.measurement import INTERVENTION
 from tests import planted_sets as planted
-from tests import test_planted_destruction, test_planted_easy
 from tests.conftest import ROOT
 from tests.planted import verdicts
 from tests.planted_easy import ANSWER, WORDS, answers, codes, corpus
@@ -35,15 +34,6 @@ def test_each_predicate_finds_the_planted_truth(laboratory, predicate, rung, sub
     row = judged(TESTED[predicate], laboratory(subject), rung)
     assert row.verdict == verdict, row.message()
     assert (row.value > 10) if verdict == "holds" else (row.value < 1 / 5)
-
-
-def test_both_sides_of_every_bound_are_planted():
-    """Every bounded predicate of claim 5 has, on each rung that judges it, a subject on which it holds and one on which it is falsified."""
-    tables = (TABLE, test_planted_easy.TABLE, test_planted_destruction.TABLE)
-    shown = {(name, rung, verdict) for rows in tables for name, rung, _, verdict in rows}
-    asked = {(p.name, rung, side) for p in EASY.predicates for rung in p.bounds for side in ("holds", "falsified")}
-    assert asked <= shown
-    assert {p.name for p in EASY.predicates if not p.bounds} == {"lora_gain"}
 
 
 @pytest.mark.parametrize("rung", JUDGED)
