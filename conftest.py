@@ -13,10 +13,10 @@ from fixtures import MODELS, ModelError
 from fixtures.extensions import register_from_file, register_installed
 from fixtures.selection import names_of
 from harness import challengers
-from harness.measurement import Measurement, all_on
+from harness.measurement import Measurement
 from harness.protocol import RUNGS, Protocol
 from harness.store import Store
-from reports import bundle, places, plan, plugin, provenance, subjects, workers
+from reports import bundle, places, plan, plugin, provenance, subjects, sweeping, telling, workers
 from reports.ledger import Cell, Ledger
 from reports.model_list import model_list
 from reports.options import OPTIONS, protocol_of
@@ -26,6 +26,7 @@ from reports.tests_found import TestsFound
 if TYPE_CHECKING:
     from harness.bench import Bench
     from harness.laboratory import Laboratory
+    from harness.settings import Setting
     from reports.baseline_guard import Guard
 
 pytest_plugins = ["pytester"]
@@ -33,8 +34,8 @@ pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).parent
 _SUBJECTS = pytest.StashKey[Subjects]()
 _PROTOCOL = pytest.StashKey[Protocol]()
-_BENCH: pytest.StashKey[Bench] = pytest.StashKey()
-_WANTED = pytest.StashKey[dict[tuple[str, str], tuple[Measurement, ...]]]()
+_BENCHES: pytest.StashKey[dict[str | None, Bench]] = pytest.StashKey()
+_WANTED = pytest.StashKey[dict[str | None, dict[tuple[str, str], tuple[Measurement, ...]]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,12 +72,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if option.store and option.no_store:
             raise InputError("--store and --no-store exclude one another")
         protocol, report = protocol_of(option), places.checked(option)
+        sweeping.check_choice(config.args, option)
         known = {line.split(":")[0].split("(")[0].strip() for line in config.getini("markers")}
         settled = None if here else config.workerinput["claims"]  # type: ignore[attr-defined]
         if option.device not in ("auto", "cpu") and not option.collectonly:
             subjects.check_device(option.device)
-        chosen = subjects.settle(option, known, plugin.teller(config), _will_run(option), settled)
-        ledger = Ledger({(m.name, c.name): m.n_blocks for m in chosen.models for c, _ in chosen.corpora}, quick=option.quick)
+        chosen = subjects.settle(option, known, telling.teller(config), _will_run(option), settled)
+        settings = sweeping.asked_for(option, protocol, chosen)
+        pairs = {(m.name, c.name): m.n_blocks for m in chosen.models for c, _ in chosen.corpora}
+        ledger = Ledger(pairs, quick=option.quick, settings=settings)
         guard = _guard(option, ledger, chosen) if here and option.baseline is not None else None
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
@@ -91,9 +95,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "environment": provenance.of_environment(config.invocation_params.args),
     }
     config.pluginmanager.register(plugin, "claims")
+    if settings:
+        config.pluginmanager.register(sweeping.Sweep(config, chosen), "claims-sweep")
     config.pluginmanager.register(TestsFound(config, _ROOT / "claims", ledger), "claims-tests-found")
     if here and option.plan:
-        config.pluginmanager.register(plan.Planner(config, chosen, lambda: _bench(config)), "claims-plan")
+        config.pluginmanager.register(plan.Planner(config, chosen, lambda setting: _bench(config, setting)), "claims-plan")
     elif here:
         config.pluginmanager.register(plugin.Recorder(config, report, guard), "claims-recorder")
         if config.pluginmanager.hasplugin("xdist"):
@@ -103,11 +109,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test of every cell: model × corpus × rung × block."""
+    """Make a test of every cell: model × corpus × rung × block; and one of it under every setting that can change its figure."""
     measures: Measures | None = getattr(metafunc.function, "measures", None)
     if measures is None or _SUBJECTS not in metafunc.config.stash:
         return
-    chosen = metafunc.config.stash[_SUBJECTS]
+    chosen, protocol = metafunc.config.stash[_SUBJECTS], metafunc.config.stash[_PROTOCOL]
+    settings = metafunc.config.stash[plugin.LEDGER].settings
     claim, predicate = measures.claim, measures.predicate
     params: list[Any] = []
     if len(chosen.corpora) < predicate.fewest_texts:
@@ -122,7 +129,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 names += ["core"] if predicate.is_core(rung, block, model.n_blocks) else []
                 cell = Cell(model.name, corpus.name, claim.key, predicate.name, rung, block)
                 marks = [getattr(pytest.mark, name) for name in dict.fromkeys(names)]
-                params.append(pytest.param((cell, measures, model, corpus), id=cell.ident, marks=marks))
+                for setting in (None, *sweeping.settings_for(settings, protocol, measures, cell, model)):
+                    ident = cell.ident if setting is None else f"{cell.ident}@{setting.ident}"
+                    params.append(pytest.param((cell, measures, model, corpus, setting), id=ident, marks=marks))
     metafunc.parametrize("cell", params, indirect=True)
 
 
@@ -135,7 +144,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and isinstance(callspec.params.get("cell"), tuple):
-            cell, measures, model, _ = callspec.params["cell"]
+            cell, measures, model, *_ = callspec.params["cell"]
             item.stash[plugin.CELL] = cell, measures, model
             item.add_marker(pytest.mark.filterwarnings("default"))
             order.setdefault((cell.model, cell.corpus), len(order))
@@ -153,14 +162,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Note what is to be measured, so that what comes with something else is not measured apart."""
-    wanted: dict[tuple[str, str], dict[Measurement, None]] = {}
-    for item in session.items:
-        if plugin.CELL in item.stash:
-            cell, measures, model = item.stash[plugin.CELL]
-            if measures.predicate.measured_by and not measures.predicate.inapplicable(model.n_blocks):
-                asked = wanted.setdefault((cell.model, cell.corpus), {})
-                asked |= dict.fromkeys(all_on(measures.predicate.measured_by, cell.rung))
-    session.config.stash[_WANTED] = {pair: tuple(measurements) for pair, measurements in wanted.items()}
+    session.config.stash[_WANTED] = sweeping.wanted(session.items)
 
 
 def _is_empty(item: Any) -> bool:
@@ -171,7 +173,7 @@ def _is_empty(item: Any) -> bool:
 
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> Any:
-    """The cell under test, with its model and corpus."""
+    """The cell under test, with its model, its corpus, and the setting that is changed around the run or None."""
     return request.param
 
 
@@ -190,11 +192,18 @@ def block(cell: Any) -> int:
 @pytest.fixture
 def lab(cell: Any, request: pytest.FixtureRequest) -> Laboratory:
     """The laboratory: the cell's model, loaded, on the cell's corpus."""
-    config = request.config
-    _, _, model, corpus = cell
+    config, node = request.config, request.node
+    _, _, model, corpus, setting = cell
+    if setting is not None:
+        if setting.dtype is not None:
+            sweeping.leave_out_type(node, setting, _bench(config).laboratory(model, corpus))
+        laboratory = _bench(config, setting).laboratory(model, setting.corpus or corpus)
+        sweeping.leave_out_short(node, setting, laboratory)
+        node.stash[plugin.DESCRIBE] = lambda: sweeping.facts_of(laboratory, setting)
+        return laboratory
     chosen = next(why for c, why in config.stash[_SUBJECTS].corpora if c.name == corpus.name)
     laboratory = _bench(config).laboratory(model, corpus)
-    request.node.stash[plugin.DESCRIBE] = lambda: provenance.of_laboratory(laboratory, chosen)
+    node.stash[plugin.DESCRIBE] = lambda: provenance.of_laboratory(laboratory, chosen)
     return laboratory
 
 
@@ -204,17 +213,22 @@ def verdict(request: pytest.FixtureRequest) -> plugin.Judge:
     return plugin.Judge(request.node)
 
 
-def _bench(config: pytest.Config) -> Bench:
-    if _BENCH not in config.stash:
+def _bench(config: pytest.Config, setting: Setting | None = None) -> Bench:
+    """The bench of the run, or the one of a setting that is changed around it."""
+    benches, wanted = config.stash.setdefault(_BENCHES, {}), config.stash.get(_WANTED, {})
+    if None not in benches:
         from harness.bench import Bench
 
         store = Store(places.store_folder(config.option))
         placement, protocol = config.stash[_SUBJECTS].placement, config.stash[_PROTOCOL]
-        announce, say, wanted = plugin.announcer(config), plugin.teller(config), config.stash.get(_WANTED, {})
+        announce, say = telling.announcer(config), telling.teller(config)
         corpora = tuple(corpus for corpus, _ in config.stash[_SUBJECTS].corpora)
         maps, tokens = places.maps_folder(config.option), places.tokens_file(config.option)
-        config.stash[_BENCH] = Bench(placement, protocol, store, announce, say, config.option.long, wanted, corpora, maps, tokens)
-    return config.stash[_BENCH]
+        asked, long = wanted.get(None, {}), config.option.long
+        benches[None] = Bench(placement, protocol, store, announce, say, long, asked, corpora, maps, tokens)
+    if setting is not None and setting.name not in benches:
+        benches[setting.name] = benches[None].under(setting, wanted.get(setting.name, {}))
+    return benches[setting.name if setting else None]
 
 
 def _guard(option: Any, ledger: Ledger, chosen: Subjects) -> Guard:

@@ -25,7 +25,8 @@ class Predicate:
     ``rungs``: where it exists. ``blocks``: ``"each"`` for one cell a block, of which only the last is judged. ``fewest_blocks``:
     smaller models cannot express it. ``fewest_texts``: how many corpora a run must have. ``inside``: the range the figure cannot leave.
     ``controls``: rung → what it adds to the one before, where that is not what the rung adds for others. ``measured_by``: the
-    measurements that give it.
+    measurements that give it. ``unmoved``: rung → axes of a sweep that a measurement of it may read and on which neither the judged figure
+    rests nor a doubt: of ``SEEDS``, say, where only what stands beside it is drawn.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Predicate:
     inside: tuple[float, float] = (float("-inf"), float("inf"))
     controls: Mapping[str, str] = field(default_factory=dict)
     measured_by: tuple[Measurement, ...] = ()
+    unmoved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def control(self, rung: str) -> str:
         """Say which control a rung adds."""

@@ -6,6 +6,7 @@ from claims.bounds import CORRELATION, SHARE, at_least, at_most, both
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
 from claims.verdicts import Bound
 from harness import measurement
+from harness.settings import LAMBDA, SEEDS
 
 _LARGER = "larger samples, spread over the text"
 
@@ -29,6 +30,7 @@ VARIANCE = Claim(
                 "strict": "comparing, at mid alone, with noise of the dropped variance",
             },
             measured_by=measurement.PROJECTION,
+            unmoved={"paper": (SEEDS, LAMBDA)},  # The curve beside it is of random and of regularised directions.
         ),
         Predicate(
             "subspace_overlap",
@@ -42,6 +44,7 @@ VARIANCE = Claim(
                 "strict": "judging in whitened coordinates, chance taken off",
             },
             measured_by=measurement.SUBSPACES,
+            unmoved=dict.fromkeys(JUDGED, (SEEDS,)),  # Random subspaces stand beside it; halves are by turns.
         ),
         Predicate(
             "variance_ranks_importance",
@@ -63,6 +66,7 @@ VARIANCE = Claim(
             fewest_blocks=2,
             controls={"held-out": "nothing: it is held out on paper too", "strict": f"cross-validated ridge and {_LARGER}"},
             measured_by=measurement.SUBSPACES,
+            unmoved=dict.fromkeys(JUDGED, (SEEDS,)),
         ),
         Predicate(
             "sensitivity_gini",

@@ -6,6 +6,7 @@ from claims.bounds import at_least, both
 from claims.claim import INTERVENTIONS, JUDGED, Claim, Predicate
 from claims.verdicts import Bound
 from harness import measurement
+from harness.settings import SEEDS
 
 _WALL = Bound(1.0, 1.0, open_holds=True, open_falsified=True)
 _CONTROLS = {
@@ -19,6 +20,9 @@ _METHODS = {
     "pca": "INT8 and INT2 in the PCs of the inputs",
     "cca": "INT8 and INT2 in the canonical basis of inputs and Δ",
 }
+_DRAWN = ("random", "rotation", "hadamard")
+_UNDRAWN = dict.fromkeys(JUDGED, (SEEDS,))
+"""Of what is measured in one pass with the methods that are drawn, and is not drawn. What ``strictly`` names may be one of them."""
 _CHALLENGERS = {
     "rotation": ("a random rotation and INT4", measurement.ARENA),
     "hadamard": ("a Hadamard rotation and INT4", measurement.ARENA),
@@ -41,6 +45,7 @@ WALL = Claim(
                 core=JUDGED,
                 controls=_CONTROLS,
                 measured_by=measurement.ARENA,
+                unmoved={} if name in _DRAWN else _UNDRAWN,
             )
             for name, meaning in _METHODS.items()
         ),
@@ -59,6 +64,7 @@ WALL = Claim(
             both(Bound(1.0, 1.0, open_falsified=True)),
             controls=_CONTROLS,
             measured_by=measurement.ARENA,
+            unmoved=_UNDRAWN,
         ),
         *(
             Predicate(
@@ -68,6 +74,7 @@ WALL = Claim(
                 {"strict": _WALL},
                 rungs=("strict",),
                 measured_by=measured_by,
+                unmoved={} if name in _DRAWN else {"strict": (SEEDS,)},
             )
             for name, (meaning, measured_by) in _CHALLENGERS.items()
         ),
@@ -104,6 +111,7 @@ CODEBOOKS = (
             rungs=JUDGED,
             controls={"strict": "a codebook for every 64 weights, stored with them"},
             measured_by=measurement.ARENA,
+            unmoved=_UNDRAWN,
         )
         for name, what, holds in (("kmeans_gain", "k-means with 16 levels", 1.3), ("nf4_gain", "NF4", 1.1))
     ),

@@ -17,13 +17,15 @@ from harness.work import Work
 
 def fitted_at(work: Work, streams: Streams, rung: str, block: int) -> Fitted:
     """Return the maps of a block on a rung; refits only for blocks whose figures are judged."""
-    kind = _kind(rung)
-    if (kind, block) not in streams.fitted:
+    p, kind = work.protocol, _kind(rung)
+    judged = block in p.replacement.judged(work.blocks)
+    # All that a fit depends on is read even where the map is there already, so that whoever takes it declares it.
+    rule = (p.groups, p.grid, p.folds) if rung == "strict" else (p.groups, p.ridge, p.energy)
+    place = (kind, block, judged, rule)
+    if place not in streams.fitted:
         with names_the_block(block):
-            moments = moments_at(streams, block, rung, work.protocol.groups)
-            judged = block in work.protocol.replacement.judged(work.blocks)
-            streams.fitted[kind, block] = fitted(moments, rung, work.protocol, refits=judged)
-    return streams.fitted[kind, block]
+            streams.fitted[place] = fitted(moments_at(streams, block, rung, p.groups), rung, p, refits=judged)
+    return streams.fitted[place]
 
 
 def fitted(moments: Moments, rung: str, protocol: Protocol, refits: bool = False) -> Fitted:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,8 @@ class Measurement:
     ``version`` is raised when figures change, so that stored ones are no longer found. ``splits``: of its layout, those it depends on.
     ``result``: rung → what ``read`` makes of the rung's arrays. ``long``: takes very long on a CPU.
     ``keeps``: starts from kept streams. ``brings``: other measurements that come with it at no cost. ``of_weights``: no text is run.
-    ``easy``: the fields of claim 5's protocol that it depends on.
+    ``depends``: the fields of the protocol that it depends on, no others can be read while it is made (:mod:`harness.guarded`);
+    ``easy``: those of claim 5's part. What a field does by way of the windows alone is in the key as the windows' tokens.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Measurement:
     brings: tuple[Measurement, ...] = ()
     of_weights: bool = False
     easy: tuple[str, ...] = ()
+    depends: tuple[str, ...] = ()
 
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``."""
@@ -108,9 +111,27 @@ def _findings(kind: type[Findings]) -> Callable[[str, Arrays, Sizes], Findings]:
 _BOTH = (CALIBRATION, EVALUATION)
 _MOMENTS, _INTERVENTIONS, _STRICT = ("paper", "held-out", "typical"), ("paper", "typical"), ("strict",)
 
-RANK = Measurement("linearity by rank-k maps", 1, PAPER, _MOMENTS, "harness.rank_linearity:measure", _linearity, keeps=False)
-AFFINE = Measurement("linearity by affine maps", 1, STRICT, _STRICT, "harness.affine_linearity:measure", _linearity, _BOTH, keeps=False)
-SPECTRA = Measurement("variance at every boundary", 1, PAPER, _INTERVENTIONS, "harness.spectra_sweep:measure", _findings(Spectra))
+# What is read of the protocol, by layout; a setting of any other field leaves the figures as they are.
+Depends = tuple[tuple[str, ...], tuple[str, ...]]
+_TYPICAL, _GROUPED = ("typical_factor",), ("typical_factor", "groups")
+_BY_RANK, _AFFINELY = (*_GROUPED, "ridge", "energy"), (*_GROUPED, "folds", "grid")
+_DIRECTIONS = (*_GROUPED, "variance", "seed")
+_PREDICTED: Depends = ((*_DIRECTIONS, "ridge"), (*_DIRECTIONS, "folds", "grid"))
+_DIRECTED: Depends = (_DIRECTIONS, _DIRECTIONS)
+_SKETCHED: Depends = (_PREDICTED[0], _PREDICTED[0])
+_MAPPED: Depends = ((*_BY_RANK, "replacement"), (*_AFFINELY, "replacement"))
+_STORED = (*_GROUPED, "reconstruction", "seed")
+_TRAINED: Depends = ((*_TYPICAL, "seed"), (*_GROUPED, "seed"))
+
+RANK = Measurement(
+    "linearity by rank-k maps", 1, PAPER, _MOMENTS, "harness.rank_linearity:measure", _linearity, keeps=False, depends=_BY_RANK
+)
+AFFINE = Measurement(
+    "linearity by affine maps", 1, STRICT, _STRICT, "harness.affine_linearity:measure", _linearity, _BOTH, keeps=False, depends=_AFFINELY
+)
+SPECTRA = Measurement(
+    "variance at every boundary", 1, PAPER, _INTERVENTIONS, "harness.spectra_sweep:measure", _findings(Spectra), depends=_TYPICAL
+)
 
 
 def _on_both(
@@ -123,32 +144,44 @@ def _on_both(
     keeps: bool = True,
     splits: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     easy: tuple[str, ...] = (),
+    depends: Depends = ((), ()),
 ) -> tuple[Measurement, Measurement]:
     """The same measurement on the windows of both layouts; ``long``: the layouts on which it takes very long."""
 
     def on(place: int, layout: str, rungs: tuple[str, ...]) -> Measurement:
         named, result = f"{name}, {layout} windows", _findings(kind)
-        return Measurement(named, 1, layout, rungs, code, result, splits[place], layout in long, keeps, brings[place], easy=easy)
+        parts = (result, splits[place], layout in long, keeps, brings[place])
+        return Measurement(named, 1, layout, rungs, code, *parts, easy=easy, depends=depends[place])
 
     return on(0, PAPER, rungs), on(1, STRICT, _STRICT)
 
 
-SUBSPACES = _on_both("predictive directions", variance.Subspaces, "harness.predictive:measure", _MOMENTS)
-PROJECTION = _on_both("projection onto PCs", variance.Projection, "harness.projection:measure", _INTERVENTIONS)
-ABLATION = _on_both("ablation of single PCs", variance.Ablation, "harness.directions:measure_ablation", _INTERVENTIONS, (PAPER,))
-SENSITIVITY = _on_both(
-    "sensitivity to directions", variance.Sensitivity, "harness.directions:measure_sensitivity", _INTERVENTIONS, (PAPER, STRICT)
+SUBSPACES = _on_both("predictive directions", variance.Subspaces, "harness.predictive:measure", _MOMENTS, depends=_PREDICTED)
+PROJECTION = _on_both("projection onto PCs", variance.Projection, "harness.projection:measure", _INTERVENTIONS, depends=_PREDICTED)
+ABLATION = _on_both(
+    "ablation of single PCs", variance.Ablation, "harness.directions:measure_ablation", _INTERVENTIONS, (PAPER,), depends=_DIRECTED
 )
-LOGIT_CHANGE = _on_both("change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,))
-LAST_MAP = _on_both("the last block's map", LastMap, "harness.transferring:measure_map", _INTERVENTIONS)
+SENSITIVITY = _on_both(
+    "sensitivity to directions",
+    variance.Sensitivity,
+    "harness.directions:measure_sensitivity",
+    _INTERVENTIONS,
+    (PAPER, STRICT),
+    depends=(_DIRECTIONS,) * 2,
+)
+LOGIT_CHANGE = _on_both(
+    "change of logits", variance.LogitChange, "harness.logit_change:measure", _INTERVENTIONS, (STRICT,), depends=(_PREDICTED[0],) * 2
+)
+LAST_MAP = _on_both("the last block's map", LastMap, "harness.transferring:measure_map", _INTERVENTIONS, depends=_MAPPED)
 RUNS = _on_both(
     "replacement of five blocks",
     replacement.Runs,
     "harness.replacing_runs:measure",
     _INTERVENTIONS,
     brings=((LAST_MAP[0],), (LAST_MAP[1],)),
+    depends=(_MAPPED[0], (*_MAPPED[1], "ridge", "energy")),  # Ranks and refits of the paper's maps stand beside those of strict.
 )
-SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.shifting:measure", _MOMENTS)
+SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.shifting:measure", _MOMENTS, depends=_MAPPED)
 EACH = _on_both(
     "replacement of every block",
     replacement.Each,
@@ -156,6 +189,7 @@ EACH = _on_both(
     _INTERVENTIONS,
     brings=((RANK,), (AFFINE,)),
     keeps=False,
+    depends=_MAPPED,
 )
 TRANSFER = _on_both(
     "maps of other texts",
@@ -164,6 +198,7 @@ TRANSFER = _on_both(
     _INTERVENTIONS,
     keeps=False,
     splits=((EVALUATION,), (EVALUATION, INTERVENTION)),
+    depends=(_TYPICAL, _TYPICAL),
 )
 ARENA = _on_both(
     "reconstruction of every layer",
@@ -172,9 +207,18 @@ ARENA = _on_both(
     _MOMENTS,
     keeps=False,
     splits=(_BOTH, _BOTH),
+    depends=(_STORED, _STORED),
 )
 CHALLENGED = Measurement(
-    "reconstruction by GPTQ", 1, STRICT, _STRICT, "harness.reconstructing:measure", _findings(Reconstruction), _BOTH, keeps=False
+    "reconstruction by GPTQ",
+    1,
+    STRICT,
+    _STRICT,
+    "harness.reconstructing:measure",
+    _findings(Reconstruction),
+    _BOTH,
+    keeps=False,
+    depends=_STORED,
 )
 QUANTISED = _on_both(
     "all layers quantised",
@@ -183,6 +227,7 @@ QUANTISED = _on_both(
     _INTERVENTIONS,
     brings=((ARENA[0],), (ARENA[1], CHALLENGED)),
     keeps=False,
+    depends=(_STORED, _STORED),
 )
 CONCENTRATION = Measurement(
     "concentration of weights",
@@ -193,35 +238,16 @@ CONCENTRATION = Measurement(
     _findings(Concentration),
     keeps=False,
     of_weights=True,
+    depends=("reconstruction", "seed"),
 )
 
-_SCORED = ((EVALUATION,), (INTERVENTION,))
 _LEARNED = (_BOTH, (CALIBRATION, INTERVENTION))
-EXIT = _on_both("exit head at mid", exits.Exit, "harness.exit_head:measure", _INTERVENTIONS, splits=_LEARNED, easy=TRAINING)
 _LONG = (PAPER, STRICT)
-LATER_EXITS = _on_both(
-    "exit heads above mid",
-    exits.Heads,
-    "harness.exit_head:measure_later",
-    _INTERVENTIONS,
-    _LONG,
-    keeps=False,
-    splits=_LEARNED,
-    easy=TRAINING,
-)
-LOWEST_EXIT = _on_both(
-    "exit head on the embeddings",
-    exits.Heads,
-    "harness.exit_head:measure_lowest",
-    _INTERVENTIONS,
-    _LONG,
-    keeps=False,
-    splits=_LEARNED,
-    easy=TRAINING,
-)
-DISTILLED_EXIT = _on_both(
-    "exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", _INTERVENTIONS, _LONG, splits=_LEARNED, easy=TRAINING
-)
+_head = partial(_on_both, rungs=_INTERVENTIONS, splits=_LEARNED, easy=TRAINING, depends=_TRAINED)
+EXIT = _head("exit head at mid", exits.Exit, "harness.exit_head:measure")
+LATER_EXITS = _head("exit heads above mid", exits.Heads, "harness.exit_head:measure_later", long=_LONG, keeps=False)
+LOWEST_EXIT = _head("exit head on the embeddings", exits.Heads, "harness.exit_head:measure_lowest", long=_LONG, keeps=False)
+DISTILLED_EXIT = _head("exit head distilled at mid", exits.Heads, "harness.exit_head:measure_distilled", long=_LONG)
 LORA = _on_both(
     "LoRA beside the exit head",
     exits.Adapted,
@@ -231,26 +257,12 @@ LORA = _on_both(
     keeps=False,
     splits=_LEARNED,
     easy=(*TRAINING, *ADAPTING),
+    depends=(_TRAINED[0], _TRAINED[0]),
 )
-LATE_BLOCKS = _on_both(
-    "late blocks destroyed",
-    destroyed.LateBlocks,
-    "harness.destroying:measure_late",
-    _INTERVENTIONS,
-    keeps=False,
-    splits=_SCORED,
-    easy=DESTRUCTION,
-)
-PROFILE = _on_both(
-    "every block destroyed",
-    destroyed.Profile,
-    "harness.destroying:measure_profile",
-    _INTERVENTIONS,
-    keeps=False,
-    splits=_SCORED,
-    easy=DESTRUCTION,
-)
-LAST_MLP = _on_both("the last block's MLP", destroyed.LastMlp, "harness.last_mlp:measure", _INTERVENTIONS)
+_scored = partial(_on_both, rungs=_INTERVENTIONS, keeps=False, splits=((EVALUATION,), (INTERVENTION,)), easy=DESTRUCTION)
+LATE_BLOCKS = _scored("late blocks destroyed", destroyed.LateBlocks, "harness.destroying:measure_late", depends=(_TYPICAL, _TYPICAL))
+PROFILE = _scored("every block destroyed", destroyed.Profile, "harness.destroying:measure_profile", depends=(_TYPICAL, _TYPICAL))
+LAST_MLP = _on_both("the last block's MLP", destroyed.LastMlp, "harness.last_mlp:measure", _INTERVENTIONS, depends=(_TYPICAL, _TYPICAL))
 
 _CLAIM_1 = (SPECTRA, *SUBSPACES, *PROJECTION, *ABLATION, *SENSITIVITY, *LOGIT_CHANGE)
 _CLAIM_3 = (*ARENA, CHALLENGED, *QUANTISED, CONCENTRATION)

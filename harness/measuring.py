@@ -17,6 +17,7 @@ from harness import challengers, layouts
 from harness import measurement as m
 from harness.bookmark import StoreBookmark, unfinished
 from harness.errors import LongWorkError, MeasurementError, TextError, again
+from harness.guarded import as_keyed, guarded
 from harness.layouts import Windows
 from harness.measurement import Measurement, Sizes
 from harness.statistics import Array
@@ -175,9 +176,13 @@ class Measuring:
             by_rung = {rung: self._maps(rung) for rung in measurement.rungs}
             return {text: {rung: kept[text] for rung, kept in by_rung.items()} for text in by_rung[measurement.rungs[0]]}
 
-        work = Work(
-            subject, measurement, needed, self.protocol, announced, bookmark, lambda: self._streams(subject, measurement), also, maps
-        )
+        protocol = guarded(self.protocol, measurement.depends, measurement.easy, measurement.name)
+
+        def streams() -> Streams:
+            _ = protocol.typical_factor  # The tokens that are marked in them depend on it.
+            return self._streams(subject, measurement)
+
+        work = Work(subject, measurement, needed, protocol, announced, bookmark, streams, also, maps)
         try:
             arrays = measurement.measure(work)
             found = measurement.read(arrays, sizes)
@@ -204,7 +209,7 @@ class Measuring:
     def _streams(self, subject: Subject, measurement: Measurement) -> Streams:
         """Return the kept streams of a layout; they live as long as the model is loaded and no other text is measured."""
         from harness.spectra_sweep import SpectraVisitor
-        from harness.streams import keep
+        from harness.streams import DEPENDS, EASY, keep
 
         layout, asked = measurement.layout, measurement is m.SPECTRA
         held = self._bench.streams(self.model, self.corpus)
@@ -213,7 +218,8 @@ class Measuring:
             wanted = asked or (layout == m.PAPER and m.SPECTRA in self._wanted and not self.is_stored(m.SPECTRA))
             visitor = SpectraVisitor(subject.anatomy.width, self.protocol.typical_factor, subject.device) if wanted else None
             progress = self._bench.announce(f"streams, {layout} windows")
-            kept = keep(subject.anatomy, self.windows(layout), self.protocol, visitor, subject.device, progress)
+            protocol = guarded(self.protocol, DEPENDS, EASY, "what keeps streams")
+            kept = keep(subject.anatomy, self.windows(layout), protocol, visitor, subject.device, progress)
             held[layout] = kept
             if kept.spectra is not None:  # Already paid for.
                 self._bench.store.put(self._key(m.SPECTRA, self.windows(layout)), Record(kept.spectra, self._names()))
@@ -257,9 +263,7 @@ class Measuring:
         conditions = self.conditions(needed)
         if measurement.of_weights:
             del conditions["text"]
-        if measurement.easy:
-            easy = self.protocol.as_dict()["easy"]
-            conditions["protocol"]["easy"] = {name: easy[name] for name in measurement.easy}
+        conditions["protocol"] = as_keyed(self.protocol, measurement.depends, measurement.easy)
         if measurement in m.EXIT:  # It keeps the text of tokens.
             conditions["tokenizer"] = self._bench.tokenizer(self.model)
         return {**what, **conditions, **maps}

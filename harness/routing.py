@@ -84,7 +84,7 @@ def saved(shares: Array, exits: Sequence[int], active: Array, head: float, with_
     heads, and one that never leaves E and the model's own. That may be negative: the heads of a large vocabulary cost more than the blocks
     they save.
 
-    Products of queries with keys, which grow with the context, are not counted. arXiv:2604.20682, Table 4, counts the block of the exit as
+    Products of queries with keys, which grow with the context, are not counted. arXiv:2604.20682, Table 8, counts the block of the exit as
     saved too, (32 − 15)/32 = 53% at B15, which is a token that leaves before block 15, though its heads read what block 15 puts out.
     """
     run = np.cumsum(active)

@@ -24,20 +24,26 @@ from harness.sweep import Progress, Visitor, moment_device, sweep
 from harness.typical import typical
 from harness.windows import Ids
 
+DEPENDS = ("typical_factor", "variance", "replacement")
+"""The fields of the protocol that say which boundaries are kept, and which tokens are typical there."""
+EASY = ("exits", "late")
+"""Of claim 5's, those that say where else typical tokens are marked."""
+
 
 @dataclass
 class Streams:
     """Residual streams of the clean run: ``at[block][split]`` is h_{block+1} ``(windows, tokens, d)`` in the model's own type.
 
     ``at[−1]`` holds the embeddings h_0. ``marked[block][split]``: typical tokens at the block, ``(windows, tokens) bool``. ``spectra``:
-    what was measured in the same sweep. ``fitted``: maps that were fitted to them, so that measurements share them.
+    what was measured in the same sweep. ``fitted``: maps that were fitted to them, by rung, block and rule, so that measurements share
+    them.
     """
 
     ids: dict[str, Ids]
     at: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     marked: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     spectra: dict[str, Array] | None = None
-    fitted: dict[tuple[str, int], Fitted] = field(default_factory=dict)
+    fitted: dict[tuple[object, ...], Fitted] = field(default_factory=dict)
 
     @property
     def last(self) -> int:

@@ -20,6 +20,7 @@ COMMANDS = {
     "history": ("reports.history", "follow verdicts and figures over a folder of reports"),
     "baseline": ("reports.baseline_command", "write, amend or check the verdicts that a build is to keep"),
     "replay": ("reports.replay", "compute the falsified figures of a bundle again, without the model"),
+    "replication": ("reports.replication_command", "set the paper's figures of GPT-2 and Mistral beside those of a report"),
     "readme": ("reports.readme", "put a report's table and picture into a README, or check that they are current"),
     "schema": ("reports.schema_command", "print the JSON Schema of a report file"),
 }

@@ -25,9 +25,12 @@ from harness.measuring import layout_of
 from reports import bundle_file, commands
 from reports.document import Document
 from reports.ledger import Row
-from reports.plugin import CELL, FACTS, LEDGER, ROW
+from reports.plugin import CELL, FACTS, LEDGER, ROW, SETTING
 
 Told = dict[str, Any]
+
+_WHOLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+"""Ways to end in which every selected cell can have its row: a sweep that is interrupted comes after all of them."""
 
 
 class Bundler:
@@ -62,7 +65,7 @@ class Bundler:
         """Write the files of a falsified cell, and have the report carry what is said of it."""
         report = yield
         row = item.stash.get(ROW, None)
-        if call.when == "call" and row is not None and row.verdict is Verdict.FALSIFIED:
+        if call.when == "call" and row is not None and row.verdict is Verdict.FALSIFIED and SETTING not in item.stash:
             carried: Any = report
             try:
                 carried.claim_bundle = _written(self._unfinished(), item.funcargs["lab"], row)  # type: ignore[attr-defined]
@@ -88,7 +91,7 @@ class Bundler:
         ledger = self._config.stash[LEDGER]
         if not ledger.rows or self._config.option.collectonly:
             self._note = "not written, nothing was measured"
-        elif exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or ledger.selected - {cell.ident for cell in ledger.rows}:
+        elif exitstatus not in _WHOLE or ledger.selected - {cell.ident for cell in ledger.rows}:
             # What was not measured is not known to hold: what stands there may have been falsified by it.
             self._note = "not written, the session ended early; what was there stands"
         elif not self._problem:

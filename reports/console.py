@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from rich.console import Console
@@ -14,9 +14,13 @@ from rich.text import Text
 
 from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
+from reports import stability_words
+from reports.document import Document
 from reports.escaped import escaped, escaped_ledger
 from reports.evidence import print_evidence
 from reports.ledger import UNRUN, ClaimVerdict, Ledger, Row, ladder, number, plus_minus
+from reports.replication_shown import lines_of_run
+from reports.stability import Sweep
 from reports.transfer_evidence import print_transfer
 
 _STYLES = {
@@ -33,7 +37,7 @@ _WIDEST = 140
 
 _Justify = Literal["left", "right"]
 _COLUMNS: tuple[tuple[str, int, _Justify], ...] = (
-    ("  predicate", 27, "left"),
+    ("  predicate", 29, "left"),
     ("rung", 8, "left"),
     ("verdict", 14, "left"),
     ("figure", 7, "right"),
@@ -41,6 +45,8 @@ _COLUMNS: tuple[tuple[str, int, _Justify], ...] = (
     ("holds | falsified", 20, "left"),
     ("margin", 7, "right"),
 )
+_STABLE: tuple[str, int, _Justify] = ("stable", 6, "right")
+_NARROWEST = 110
 
 
 def progress(what: str, show: Callable[[str, bool], None], terminal: bool) -> Callable[[int, int], None]:
@@ -61,15 +67,17 @@ def progress(what: str, show: Callable[[str, bool], None], terminal: bool) -> Ca
     return advance
 
 
-def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> str:
-    """Render everything below the progress lines as text; at least 110 columns wide, because the table needs them.
+def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool, file: str = "report.json") -> str:
+    """Render everything below the progress lines as text; at least 110 columns wide, because the table needs them, 115 with a sweep.
 
-    What models, texts and files call themselves and say is escaped: it cannot move the cursor, nor hide a line.
+    What models, texts and files call themselves and say is escaped: it cannot move the cursor, nor hide a line. ``file``: the report file,
+    which the command named below figures of the paper's models reads.
     """
     text = io.StringIO()
+    least = _NARROWEST + (_STABLE[1] - 1 if ledger.settings else 0)
     console = Console(
         file=text,
-        width=min(max(width, 110), _WIDEST),
+        width=min(max(width, least), _WIDEST),
         force_terminal=colour,
         no_color=not colour,
         highlight=False,
@@ -77,7 +85,7 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
         emoji=False,
     )
     ledger, facts = escaped_ledger(ledger), escaped(facts)
-    rows = ledger.complete()
+    rows, sweep = ledger.complete(), Sweep(ledger.settings, ledger.swept)
     verdicts = ledger.claims(rows)
     for model, corpus in ledger.pairs:
         here = [row for row in rows if (row.cell.model, row.cell.corpus) == (model, corpus)]
@@ -85,15 +93,19 @@ def render(ledger: Ledger, facts: dict[str, Any], width: int, colour: bool) -> s
             continue  # The message at the end says it all.
         _print_subject(console, model, corpus, facts)
         mine = [c for c in verdicts if (c.model, c.corpus) == (model, corpus)]
-        _print_claims(console, here, mine, ledger.pairs[model, corpus])
+        _print_claims(console, here, mine, ledger.pairs[model, corpus], sweep)
+        _print_paragraphs(console, stability_words.unmeasured(sweep, here))
         _print_untested(console, here)
         _print_depth(console, here)
         print_evidence(console, facts.get("evidence", {}).get(f"{model}/{corpus}", {}), here)
     for model in dict.fromkeys(model for model, _ in ledger.pairs):
         print_transfer(console, model, facts.get("evidence", {}))
     _print_messages(console, rows)
+    for line in lines_of_run(Document("", facts, tuple(rows), tuple(verdicts), ledger.pairs), file):
+        console.print(f"\n{line}", soft_wrap=True)
     if any(row.value is not None for row in rows):
         console.print(Text(_legend(console.width), style="dim"))
+        _print_settings(console, sweep)
     console.print(Text(_bounds(facts), style="dim"))
     return text.getvalue().strip("\n")
 
@@ -127,23 +139,26 @@ def _source(timing: dict[str, Any]) -> str:
     return f"came with {timing['with']}" if "with" in timing else f"measured in {timing['seconds']:.0f} s"
 
 
-def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict], n_blocks: int) -> None:
+def _print_claims(console: Console, rows: list[Row], verdicts: list[ClaimVerdict], n_blocks: int, sweep: Sweep) -> None:
     """Print each claim with its verdict on every judged rung, and below it one line a predicate and rung."""
+    columns = (*_COLUMNS, _STABLE) if sweep else _COLUMNS
     for claim in CLAIMS:
+        here = [r for r in rows if r.cell.claim == claim.key]
         heading = Text(f"\n{claim.label}: {claim.title}", style="bold")
         for c in verdicts:
             if c.claim == claim.key and c.verdict is not Verdict.MEASURED:
                 heading.append(f"   {c.rung} ", style="not bold")
                 heading.append(c.verdict.word, style=_STYLES.get(c.verdict, ""))
-                heading.append(_why(c), style="not bold dim")
+                stable = sweep.of_claim(c, here)
+                heading.append(f"{_why(c)}{f' · {stable.share}' if stable else ''}", style="not bold dim")
         console.print(heading, soft_wrap=True)
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-        for name, width, justify in _COLUMNS:
+        for name, width, justify in columns:
             table.add_column(name, width=width, justify=justify, no_wrap=True)
-        remarks: list[str] = []
+        remarks = [*stability_words.of_claims(sweep, (c for c in verdicts if c.claim == claim.key), here)]
+        remarks += stability_words.of_cells(sweep, here)
         for predicate in claim.predicates:
-            mine = [r for r in rows if (r.cell.claim, r.cell.predicate) == (claim.key, predicate.name)]
-            remarks += _add_predicate(table, predicate, mine, n_blocks)
+            remarks += _add_predicate(table, predicate, [r for r in here if r.cell.predicate == predicate.name], n_blocks, sweep)
         if table.row_count:
             console.print(table)
         for remark in remarks:
@@ -156,7 +171,7 @@ def _why(claim: ClaimVerdict) -> str:
     return f" ({', '.join(claim.decided_by)})" if claim.verdict in (Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.ERROR) else ""
 
 
-def _add_predicate(table: Table, predicate: Predicate, rows: list[Row], n_blocks: int) -> list[str]:
+def _add_predicate(table: Table, predicate: Predicate, rows: list[Row], n_blocks: int, sweep: Sweep) -> list[str]:
     """Add one line a rung; of a predicate with a cell for every block, the last block's (the depth plot shows the others).
 
     Returns the remarks to print below, each with its rungs.
@@ -172,7 +187,8 @@ def _add_predicate(table: Table, predicate: Predicate, rows: list[Row], n_blocks
         value = "" if row.value is None else number(row.value)
         interval = "" if row.low is None or row.high is None else f"[{number(row.low)}, {number(row.high)}]"
         margin = "" if row.margin is None else number(row.margin)
-        table.add_row(name, row.cell.rung, word, value, interval, row.bound.short() if row.bound else "", margin)
+        stable = [found.share if (found := sweep.of_cell(row)) else ""] if sweep else []
+        table.add_row(name, row.cell.rung, word, value, interval, row.bound.short() if row.bound else "", margin, *stable)
         name = ""
         for remark in (*row.caveats, *filter(None, [row.reason])):
             remarks.setdefault(remark, []).append(row.cell.rung)
@@ -220,6 +236,17 @@ def _print_depth(console: Console, rows: list[Row]) -> None:
                 line[round(place * (_PLOT_WIDTH - 1))] = rung[0]
         table.add_row(str(block), *(plus_minus(here[r]) if r in here else "" for r in rungs), "".join(line).rstrip())
     console.print(table)
+
+
+def _print_paragraphs(console: Console, paragraphs: Iterable[str]) -> None:
+    for paragraph in paragraphs:
+        console.print(Text(textwrap.fill(paragraph, console.width, subsequent_indent="  "), style="dim"))
+
+
+def _print_settings(console: Console, sweep: Sweep) -> None:
+    """Say what the column is that a sweep adds, and what each of its settings changes."""
+    if sweep:
+        _print_paragraphs(console, [f"Stable: {stability_words.MEANING}", *(f"  {line}" for line in stability_words.described(sweep))])
 
 
 def _print_messages(console: Console, rows: list[Row]) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claims import Bound, Verdict
 from fixtures.naming import printable
-from reports.ledger import SCHEMA, ClaimVerdict, Ledger, Row
+from harness.settings import Setting
+from reports.ledger import SCHEMA, Cell, ClaimVerdict, Ledger, Row
+
+if TYPE_CHECKING:
+    from reports.schema import ReportPart
 
 
 class ReportError(ValueError):
@@ -19,13 +23,18 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """One report. ``contents`` is the file as parsed; ``pairs``: (model, corpus) → number of blocks, in the file's order."""
+    """One report. ``contents`` is the file as parsed; ``pairs``: (model, corpus) → number of blocks, in the file's order.
+
+    ``settings`` were changed around the run one at a time; ``swept``: by cell and the setting's name, what a cell is under it.
+    """
 
     name: str
     contents: Mapping[str, Any]
     rows: tuple[Row, ...]
     claims: tuple[ClaimVerdict, ...]
     pairs: Mapping[tuple[str, str], int]
+    settings: tuple[Setting, ...] = ()
+    swept: Mapping[tuple[Cell, str], Row] = field(default_factory=dict)
 
     def of(self, model: str, corpus: str) -> list[Row]:
         """Return the rows of a model on a text."""
@@ -38,7 +47,7 @@ class Document:
 
     def ledger(self) -> Ledger:
         """Return the ledger that the report was written from, for what renders ledgers."""
-        ledger = Ledger(dict(self.pairs), quick=any(row.quick for row in self.rows))
+        ledger = Ledger(dict(self.pairs), quick=any(row.quick for row in self.rows), settings=self.settings, swept=dict(self.swept))
         for row in self.rows:
             ledger.add(row)
         return ledger
@@ -92,7 +101,23 @@ def from_contents(name: str, contents: Any) -> Document:
         if cell.block is not None and cell.block >= most:
             raise ReportError(f"{name}: {printable(cell.ident)}: the model has {most} blocks")
         pairs[pair] = most
-    return Document(name, contents, rows, claims, pairs)
+    return Document(name, contents, rows, claims, pairs, *_sweep(name, checked, set(cells)))
+
+
+def _sweep(name: str, checked: ReportPart, cells: set[Cell]) -> tuple[tuple[Setting, ...], dict[tuple[Cell, str], Row]]:
+    """Return the settings of a sweep and its rows. Raises ReportError for rows that are none of the report's, or twice there."""
+    if checked.sweep is None:
+        return (), {}
+    swept: dict[tuple[Cell, str], Row] = {}
+    for part in checked.sweep.rows:
+        row = _row({k: v for k, v in part.model_dump().items() if k != "setting"})
+        place, ident = (row.cell, part.setting), f"{printable(row.cell.ident)} under {printable(part.setting)}"
+        if row.cell not in cells:
+            raise ReportError(f"{name}: {ident}: the report has no such row without the setting")
+        if place in swept:
+            raise ReportError(f"{name}: two rows of {ident}; a report has one of each")
+        swept[place] = row
+    return tuple(Setting(part.name, part.axis, part.about) for part in checked.sweep.settings), swept
 
 
 def _row(row: dict[str, Any]) -> Row:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fixtures.naming import printable
+from harness.settings import Setting
 from reports.ledger import Cell, Ledger, Row
 
 
@@ -21,9 +22,13 @@ def escaped(value: Any) -> Any:
 def escaped_ledger(ledger: Ledger) -> Ledger:
     """Return the ledger with the names of its cells, and whatever its rows say, escaped."""
     pairs = {(printable(model), printable(corpus)): n_blocks for (model, corpus), n_blocks in ledger.pairs.items()}
-    made = Ledger(pairs, {printable(ident) for ident in ledger.selected}, quick=ledger.quick)
+    settings = tuple(Setting(printable(one.name), printable(one.axis), printable(one.about)) for one in ledger.settings)
+    made = Ledger(pairs, {printable(ident) for ident in ledger.selected}, quick=ledger.quick, settings=settings)
     for row in ledger.rows.values():
         made.add(_escaped_row(row))
+    for (_, name), row in ledger.swept.items():
+        safe = _escaped_row(row)
+        made.swept[safe.cell, printable(name)] = safe
     return made
 
 

@@ -23,12 +23,15 @@ from harness.protocol import RUNGS
 from reports import report_file
 from reports.document import Document, ReportError, read
 from reports.guidance import advice
-from reports.page_claims import parts_of
+from reports.page_claims import parts_of, replication_of
 from reports.page_evidence import sections_of
 from reports.page_matrix import cell_of, matrix_of
 from reports.page_origin import command_of_run, facts_of, timings_of
+from reports.page_stability import reasons_of, tables_of
 from reports.page_subjects import Heading, Subject, headings_of, subjects_of
 from reports.plots import plots_of
+from reports.replication_shown import COLUMNS, NUMBERS
+from reports.stability_words import MEANING
 from reports.verdict_symbols import SYMBOLS
 from reports.warnings_first import bounds_told, warnings_of
 
@@ -84,13 +87,16 @@ def _details(templates: Environment, subject: Subject, headings: Sequence[Headin
     # Plots and guidance ask a document for these rows again and again, which among those of fifty models takes a minute.
     document = replace(subject.document, rows=tuple(subject.rows))
     sections, plots = sections_of(subject), plots_of(document, subject.model, subject.corpus)
-    claim = templates.get_template("claim.html.j2")
+    claim, of_the_paper = templates.get_template("claim.html.j2"), replication_of(subject)
     made = {
         f"s{subject.number}-{heading.marker}": claim.render(
             subject=subject,
             heading=heading,
             cell=cell,
             parts=parts_of(subject, heading, plots, sections),
+            stability=tables_of(subject, heading),
+            uncounted=reasons_of(subject, heading),
+            replication=of_the_paper.get(heading.key),
         )
         for heading in headings
         if (cell := cell_of(subject, heading)) is not None
@@ -116,7 +122,7 @@ def _templates() -> Environment:
         finalize=_visible,
     )
     made.globals |= {"symbols": SYMBOLS, "paper": _PAPER, "judged": [r.name for r in RUNGS.values() if r.judged]}
-    made.globals |= {"Verdict": Verdict}
+    made.globals |= {"Verdict": Verdict, "stable_means": MEANING, "replication_columns": COLUMNS, "replication_numbers": NUMBERS}
     made.filters["quoted"] = partial(quote, safe="")
     return made
 

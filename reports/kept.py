@@ -13,7 +13,7 @@ from fixtures.naming import printable
 from harness.measurement import MEASUREMENTS
 from reports.document import Document, ReportError
 
-_KEPT = ("schema", "rows", "claims", "models", "corpora", "protocol", "bounds", "environment")
+_KEPT = ("schema", "rows", "claims", "models", "corpora", "protocol", "bounds", "environment", "sweep")
 _PLACES = ("--report", "--store", "--tokens", "--save-maps", "--bundle", "-p")
 """Options that say where something is put, and pytest's own, on which no figure depends; each takes a value."""
 _BEFORE = r"""[\s'"=(:,;`|<>\[{“‘«]"""
@@ -41,11 +41,12 @@ def slimmed(contents: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_text(contents: Mapping[str, Any]) -> str:
-    """Write a kept report as JSON, a row a line, so that a difference between two of them can be read."""
+    """Write a kept report as JSON, a row a line, those of a sweep too, so that a difference between two of them can be read."""
     parts = []
     for name, value in contents.items():
         lines = ",\n".join(_json(item) for item in value) if isinstance(value, list) else ""
-        parts.append(f"{_json(name)}: " + (f"[\n{lines}\n]" if lines else _json(value)))
+        whole = as_text(value).rstrip("\n") if name == "sweep" and isinstance(value, dict) else _json(value)
+        parts.append(f"{_json(name)}: " + (f"[\n{lines}\n]" if lines else whole))
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

@@ -13,13 +13,14 @@ from claims.declared import all_predicates
 from fixtures.naming import printable
 from harness.errors import LongWorkError
 from harness.protocol import RUNGS
+from harness.settings import Setting
 
 SCHEMA = 1
 
-_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED = "not selected", "this version has no measurement of it", "selected, but the session ended early"
+_NOT_SELECTED, _NO_MEASUREMENT, STOPPED = "not selected", "this version has no measurement of it", "selected, but the session ended early"
 _NO_TEST = "no test of it was found"
 _ONE_TEXT = "compares texts: give --corpus more than once"
-UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, _STOPPED, _NO_TEST, _ONE_TEXT, LongWorkError.REASON)
+UNRUN = (_NOT_SELECTED, _NO_MEASUREMENT, STOPPED, _NO_TEST, _ONE_TEXT, LongWorkError.REASON)
 """Why a declared cell did not run; any other reason of an UNTESTED row is a fault in the input."""
 LEFT_OUT = (_NOT_SELECTED, _ONE_TEXT, LongWorkError.REASON)
 """Of these, the reasons that lie in what a run was asked for."""
@@ -128,17 +129,8 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
     size = abs(value)
-    text = (
-        _power(value)
-        if size >= 1e6
-        else f"{value:.0f}"
-        if size >= 1000
-        else f"{value:.1f}"
-        if size >= 100
-        else f"{value:.2f}"
-        if size >= 1 or value == 0
-        else f"{value:.3f}"
-    )
+    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 or value == 0 else 3
+    text = _power(value) if size >= 1e6 else f"{value:.{digits}f}"
     if 0 < size < 0.0005:
         text = f"{value:.1e}"
     return text.replace("-", "−")
@@ -221,7 +213,10 @@ def ladder(predicate: Predicate, rows: Iterable[Row], n_blocks: int) -> str | No
 
 @dataclass
 class Ledger:
-    """All rows of a run. ``pairs`` maps each selected (model, corpus) to the model's number of blocks."""
+    """All rows of a run. ``pairs`` maps each selected (model, corpus) to the model's number of blocks.
+
+    ``settings``: what was changed around the run, one at a time; ``swept``: by cell and the setting's name, the cell under that setting.
+    """
 
     pairs: dict[tuple[str, str], int]
     selected: set[str] = field(default_factory=set)
@@ -230,6 +225,8 @@ class Ledger:
     """Predicates, with rungs, of which the session looked for tests and found none."""
     quick: bool = False
     rows: dict[Cell, Row] = field(default_factory=dict)
+    settings: tuple[Setting, ...] = ()
+    swept: dict[tuple[Cell, str], Row] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Enter a row; a cell measured twice keeps the last."""
@@ -259,7 +256,7 @@ class Ledger:
                 for rung, block in predicate.cells(n_blocks):
                     cell = Cell(model, corpus, claim.key, predicate.name, rung, block)
                     why = _NO_TEST if (predicate.name, rung) in self.untested else _NOT_SELECTED
-                    why = _STOPPED if cell.ident in self.selected else why if rung in can else _NO_MEASUREMENT
+                    why = STOPPED if cell.ident in self.selected else why if rung in can else _NO_MEASUREMENT
                     why = _ONE_TEXT if texts < predicate.fewest_texts else why
                     complete.append(
                         self.rows.get(cell)
@@ -278,11 +275,10 @@ class Ledger:
     def claims(self, rows: list[Row]) -> list[ClaimVerdict]:
         """Judge every claim on every judged rung of every model and corpus."""
         judged = []
-        for model, corpus in self.pairs:
-            for claim in CLAIMS:
-                for rung in (r.name for r in RUNGS.values() if r.judged):
-                    here = [r for r in rows if (r.cell.model, r.cell.corpus, r.cell.claim, r.cell.rung) == (model, corpus, claim.key, rung)]
-                    judged.append(ClaimVerdict(model, corpus, rung, claim.key, *judge_claim(here)))
+        for (model, corpus), claim in itertools.product(self.pairs, CLAIMS):
+            for rung in (r.name for r in RUNGS.values() if r.judged):
+                here = [r for r in rows if (r.cell.model, r.cell.corpus, r.cell.claim, r.cell.rung) == (model, corpus, claim.key, rung)]
+                judged.append(ClaimVerdict(model, corpus, rung, claim.key, *judge_claim(here)))
         return judged
 
     def exit_code(self, falsified_fails: bool) -> int:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from claims import CLAIMS, Verdict
 from claims.claim import JUDGED
+from claims.inconsistencies import HEADING, inconsistencies_of
 from reports.document import Document
 from reports.gfm import Section, code, folded, plain, table
 from reports.guidance import advice
+from reports.ledger import claim_of
+from reports.markdown_stability import beside_claim, flips
+from reports.replication import replicated, subjects_of
+from reports.replication_shown import COLUMNS, cells, counted, on_text
 from reports.verdict_symbols import SYMBOLS
 from reports.warnings_first import warnings_of
 
@@ -46,10 +52,14 @@ def warnings(documents: Sequence[Document]) -> list[Section]:
 
 
 def matrix(documents: Sequence[Document], heading: str) -> Section:
-    """Return a row for every model, text and judged rung, with the verdict on each claim and what decided it where it does not hold."""
+    """Return a row for every model, text and judged rung, with the verdict on each claim and what decided it where it does not hold.
+
+    Behind it, where there was a sweep, in how many settings it stands.
+    """
     judged = [claim for claim in CLAIMS if any(predicate.core for predicate in claim.predicates)]
     rows = []
     for document, model, corpus in pairs(documents):
+        mine = document.of(model, corpus) if document.settings else []
         for rung in JUDGED:
             found = {c.claim: c for c in document.claims if (c.model, c.corpus, c.rung) == (model, corpus, rung)}
             cells = []
@@ -57,10 +67,17 @@ def matrix(documents: Sequence[Document], heading: str) -> Section:
                 verdict = found[claim.key].verdict if claim.key in found else Verdict.UNTESTED
                 decided = verdict in (Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.ERROR)
                 why = ", ".join(map(code, found[claim.key].decided_by)) if decided else ""
-                cells.append(f"{word(verdict)}: {why}" if why else word(verdict))
+                stable = beside_claim(document, found[claim.key], mine) if claim.key in found else ""
+                cells.append(f"{word(verdict)}{': ' if why else ''}{why}{stable}")
             rows.append([*subject(document, model, corpus, documents), rung, *cells])
     names = [*subject_names(documents), "rung", *(f"{claim.key}: {claim.title}" for claim in judged)]
     return table("the verdicts", heading, names, rows)
+
+
+def stability(documents: Sequence[Document]) -> list[Section]:
+    """Return, folded away, which setting flips which verdict; nothing where there was no sweep."""
+    swept = [(document, model, corpus) for document, model, corpus in pairs(documents) if document.settings]
+    return flips(swept, [place(*where, documents) for where in swept])
 
 
 def provenance(documents: Sequence[Document], heading: str) -> Section:
@@ -106,6 +123,25 @@ def guidance(documents: Sequence[Document], heading: str) -> list[Section]:
     if withheld:
         sections.append(folded("advice that is not given", f"Advice that is not given, and why ({len(withheld)})", withheld))
     return sections
+
+
+def replication(documents: Sequence[Document]) -> list[Section]:
+    """Return, folded, a table for each model of the paper and text, and below it a list of what does not add up in the paper."""
+    found = []
+    for document, model, corpus in pairs(documents):
+        if (model, corpus) not in subjects_of(document):
+            continue
+        lines = replicated(document, model, corpus)
+        # Plain text: in HTML, where the title stands, a code span is none.
+        where = plain(f"{model} on {corpus}{f' in {document.name}' if len(documents) > 1 else ''}")
+        title = f"The paper's figures of {where}: {counted(lines)}"
+        head = f"<details><summary>{title}</summary>\n\nMeasured {plain(on_text(document, corpus))}."
+        made = table("the replication", head, COLUMNS, (list(map(plain, cells(line))) for line in lines))
+        found.append(replace(made, tail="\n</details>\n"))
+        against = [f"{claim_of(one.claim).label}. {plain(one.told)}" for one in inconsistencies_of(model)]
+        if against:
+            found.append(folded("what does not add up in the paper", f"{HEADING} ({where})", against))
+    return found
 
 
 def _digits(digest: object) -> str:

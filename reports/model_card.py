@@ -11,7 +11,7 @@ from harness.protocol import RUNGS
 from reports.commands import command_of
 from reports.document import Document
 from reports.gfm import Section, fenced, plain
-from reports.markdown_sections import guidance, matrix, provenance, warnings
+from reports.markdown_sections import guidance, matrix, provenance, replication, stability, warnings
 from reports.warnings_first import bounds_told
 
 _SELECTION = 6
@@ -42,8 +42,10 @@ def card(documents: Sequence[Document]) -> str:
         Section("introduction", intro),
         *warnings(documents),
         matrix(documents, "### Verdicts"),
+        *stability(documents),
         provenance(documents, "### What was measured on what"),
         *guidance(documents, "### What it means for compressing this model"),
+        *replication(documents),
         _again(documents),
         Section("citation", f"### Citation\n\nThe claims are those of\n\n{fenced(_CITATION, 'bibtex')}\n"),
     ]

@@ -9,6 +9,7 @@ from fixtures import CORPORA, DEFAULT_MODEL
 from fixtures.extensions import ENTRY_POINT
 from harness.easy_protocol import EasyProtocol
 from harness.protocol import Protocol
+from harness.settings import AXES
 from harness.subject import DEVICE_MAPS, DTYPES
 from reports.subjects import InputError
 
@@ -61,6 +62,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "seed of whatever a measurement draws; recorded in the protocol, and so part of every measurement's key (default: 0)",
     },
     "--quick": {"action": "store_true", "help": "quarter sizes: a look in a quarter of the time; everything is MEASURED, nothing judged"},
+    "--sweep": {
+        "metavar": "AXES",
+        "help": "also measure every cell that carries a verdict with one setting changed at a time: does the verdict stand? "
+        + "; ".join(f"{axis}, {about}" for axis, about in AXES.items())
+        + "; or all. Comma-separated; what a setting cannot change is not measured again",
+    },
     "--long": {
         "action": "store_true",
         "help": "also what takes very long on a CPU (claim 1's pushes along directions and ablations off strict, claim 5's heads beyond "

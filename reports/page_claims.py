@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from claims import Predicate, Verdict
+from claims import CLAIMS, Predicate, Verdict
 from harness.protocol import RUNGS
 from reports.commands import command_of
 from reports.ledger import Row, figure_text, ladder, number
 from reports.page_evidence import Section
-from reports.page_subjects import Heading, Subject, ran
+from reports.page_subjects import Heading, Key, Subject, ran
 from reports.plot import Plot, svg, table
+from reports.replication import is_of_the_paper, replicated
+from reports.replication_shown import Part, part_of
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,16 @@ def parts_of(subject: Subject, heading: Heading, plots: dict[str, list[Plot]], s
         )
         for position, name in enumerate(names)
     ]
+
+
+def replication_of(subject: Subject) -> dict[Key, Part]:
+    """Return the paper's figures of a subject beside the measured ones, by claim; empty for a model that the paper has none of."""
+    about = subject.document.contents.get("models", {}).get(subject.model) or {}
+    if not is_of_the_paper(subject.model, about.get("source")):
+        return {}
+    lines = replicated(subject.document, subject.model, subject.corpus)
+    found = {claim.key: part_of(lines, subject.model, claim.key) for claim in CLAIMS}
+    return {key: part for key, part in found.items() if part is not None}
 
 
 def _told(

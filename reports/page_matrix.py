@@ -10,7 +10,9 @@ from functools import cached_property
 from claims import Verdict
 from claims.claim import JUDGED
 from reports.ledger import ClaimVerdict, Row
+from reports.page_stability import sweep_of
 from reports.page_subjects import Heading, Subject, ran
+from reports.stability import Stability
 
 MOST_COLUMNS = 4
 """With more models on texts than that, they are the rows: columns would be too narrow to say what decided a verdict."""
@@ -37,6 +39,11 @@ class MatrixCell:
         if verdict.verdict is not Verdict.MEASURED or any(row.core for row in rows):
             return verdict.verdict
         return None if any(ran(row) for row in rows) else Verdict.UNTESTED
+
+    def stable(self, verdict: ClaimVerdict) -> Stability | None:
+        """Return in how many settings of a sweep a verdict stands; None where none says something of it."""
+        found = sweep_of(self.subject).of_claim(verdict, self.subject.rows)
+        return found if found and found.counted else None
 
     def because(self, verdict: ClaimVerdict) -> str:
         """Say what a verdict rests on; of a claim without core predicates, what became of those it has on that rung."""

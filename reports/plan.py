@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,11 @@ from harness import estimate
 from harness.errors import LongWorkError, SubjectError, TextError
 from harness.measurement import LAYOUTS, Measurement, all_on
 from harness.rates import Rates, probe
+from harness.settings import Setting
+from reports.idle_axes import idle
 from reports.ledger import Cell, claim_of
 from reports.model_list import is_here, where
-from reports.plugin import CELL
+from reports.plugin import CELL, LEDGER, SETTING
 from reports.subjects import Subjects
 
 if TYPE_CHECKING:
@@ -46,15 +49,16 @@ class _Part:
 class Planner:
     """Takes the place of the test loop: shows the plan of what was collected, and ends."""
 
-    def __init__(self, config: pytest.Config, subjects: Subjects, make_bench: Callable[[], Bench]) -> None:
+    def __init__(self, config: pytest.Config, subjects: Subjects, make_bench: Callable[[Setting | None], Bench]) -> None:
         self._config, self._subjects, self._make_bench, self._refused = config, subjects, make_bench, False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Show the plan in the place of running tests."""
-        cells = [item.stash[CELL][0] for item in session.items if CELL in item.stash]
+        cells = [item.stash[CELL][0] for item in session.items if CELL in item.stash and SETTING not in item.stash]
+        swept = [(item.stash[SETTING], item.stash[CELL][0]) for item in session.items if SETTING in item.stash]
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        for line in self._lines(cells) if cells else []:
+        for line in self._lines(cells, swept) if cells else []:
             reporter.write_line(line)
         return True
 
@@ -64,11 +68,11 @@ class Planner:
         if exitstatus == pytest.ExitCode.OK and self._refused:
             session.exitstatus = 6
 
-    def _lines(self, cells: list[Cell]) -> list[str]:
+    def _lines(self, cells: list[Cell], swept: list[tuple[Setting, Cell]]) -> list[str]:
         device, size = _device(self._subjects)
         rates = probe(device, size)
         speed = f"{rates.product / 1e9:,.0f} GFLOP/s in {'float32' if size == 4 else 'bfloat16'}, {rates.product64 / 1e9:,.0f} in float64"
-        bench = self._make_bench()
+        bench = self._make_bench(None)
         long = bench.long or device != "cpu"
         parts = []
         for model in self._subjects.models:
@@ -77,19 +81,22 @@ class Planner:
                 if mine:
                     parts.append(_plan(bench, model, corpus, why, mine, size, rates, long))
         self._refused = any(part.refused for part in parts)
+        sweep, further = self._sweep(swept, {size: rates}, device, size, long)
         downloads: dict[str, int] = {}
-        for part in parts:
+        for part in (*parts, *further):
             downloads |= part.downloads
         sizes = [f"about {readable_size(known)}"] if (known := sum(downloads.values())) else []
         sizes += [f"{name}, of unknown size" for name, size in downloads.items() if not size]
         fetched = f"downloads: {' and '.join(sizes)}" if sizes else "no downloads"
-        memory = max(part.memory for part in parts)
-        time = f"about {_duration(sum(part.seconds for part in parts))}; peak memory about {readable_size(int(memory))}" if memory else ""
+        every = (*parts, *further)
+        memory, seconds = max(part.memory for part in every), sum(part.seconds for part in every)
+        time = f"about {_duration(seconds)}; peak memory about {readable_size(int(memory))}" if memory else ""
         return [
             "",
             f"plan: {len(cells)} cells on {device}; nothing is loaded or measured",
             *(line for part in parts for line in ("", *part.lines)),
             "",
+            *sweep,
             *(
                 [f"MORE than the {readable_size(free)} that are free on {device}: a smaller --dtype, --device-map auto or another device"]
                 if memory > (free := _free_memory(device))
@@ -98,6 +105,31 @@ class Planner:
             f"in all: {fetched}{'; ' if time else ''}{time or ''}",
             f"estimates, good to about a factor of two, from rates measured just now: {speed}",
         ]
+
+    def _sweep(
+        self, swept: list[tuple[Setting, Cell]], rates: dict[int, Rates], device: str, size: int, long: bool
+    ) -> tuple[list[str], list[_Part]]:
+        """Plan what --sweep adds: a line an axis, and the parts behind them; ``rates``: by bytes of a weight, others are probed."""
+        lines, parts = [], []
+        for axis in dict.fromkeys(setting.axis for setting, _ in swept):
+            asked = [(setting, cell) for setting, cell in swept if setting.axis == axis]
+            mine = []
+            for setting in dict.fromkeys(setting for setting, _ in asked):
+                bytes_a_weight = size if setting.dtype is None else 4 if setting.dtype == "float32" else 2
+                rates[bytes_a_weight] = rates.get(bytes_a_weight) or probe(device, bytes_a_weight)
+                texts = [(setting.corpus, setting.about)] if setting.corpus else self._subjects.corpora
+                for model, (corpus, why) in itertools.product(self._subjects.models, texts):
+                    cells = [c for s, c in asked if s == setting and c.model == model.name and (setting.corpus or c.corpus == corpus.name)]
+                    if cells:
+                        mine.append(
+                            _plan(self._make_bench(setting), model, corpus, why, cells, bytes_a_weight, rates[bytes_a_weight], long)
+                        )
+            names = ", ".join(setting.name for setting in dict.fromkeys(setting for setting, _ in asked))
+            time = f"about {_duration(seconds)}" if (seconds := sum(part.seconds for part in mine)) else "nothing to measure"
+            lines.append(f"sweep, {axis}: {len(asked)} cells, {names}; {time}")
+            parts += mine
+        lines += idle(self._config.option.sweep, self._config.stash[LEDGER].settings, {setting.name for setting, _ in swept})
+        return [*lines, ""] if lines else [], parts
 
 
 def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell], size: int, rates: Rates, long: bool) -> _Part:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +25,19 @@ from fixtures.errors import CorpusError, ModelError
 from fixtures.models import Model
 from fixtures.naming import printable
 from harness.errors import LongWorkError, MeasurementError, SubjectError, TextError
+from harness.settings import Setting
 from harness.statistics import Figure
 from reports import console, github, judgement, report_file
+from reports.idle_axes import idle
 from reports.ledger import Cell, Ledger, Row, claim_of
+from reports.unreached import settled
 
 if TYPE_CHECKING:
     from reports.baseline_guard import Guard
 
 CELL = pytest.StashKey[tuple[Cell, Measures, Model]]()
+SETTING = pytest.StashKey[Setting]()
+"""Of an item that measures a cell under another setting: which one."""
 ROW = pytest.StashKey[Row]()
 LEDGER = pytest.StashKey[Ledger]()
 Facts = dict[str, Any]
@@ -73,11 +76,12 @@ class Judge:
         lab = item.funcargs["lab"]  # type: ignore[attr-defined]
         row = judgement.judge(cell, measures, model.n_blocks, figure, doubts, caveats, note, lab, absent, everywhere)
         item.stash[ROW] = row
-        if evidence:
+        under = SETTING in item.stash
+        if evidence and not under:
             item.stash[EVIDENCE] = {f"{cell.model}/{cell.corpus}": {f"{cell.predicate}/{cell.rung}": _finite(evidence)}}
-        if row.verdict is Verdict.FALSIFIED:
+        if row.verdict is Verdict.FALSIFIED and not under:
             pytest.fail(row.message(), pytrace=False)
-        if row.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
+        if row.verdict in (Verdict.FALSIFIED, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE):
             pytest.skip(row.message())
 
 
@@ -102,6 +106,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if CELL not in item.stash or call.when == "teardown":
         return report
+    if SETTING in item.stash and ROW not in item.stash and report.skipped:
+        return report  # Left out, since the run itself has no verdict on the cell.
     error = call.excinfo.value if call.excinfo else None
     if error is None and call.when == "call" and ROW not in item.stash:
         error = MeasurementError("the test ended without a figure")
@@ -120,6 +126,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         carried.claim_row = item.stash[ROW].as_json()
         describe = item.stash.get(DESCRIBE, None)
         carried.claim_facts = {**(describe() if describe else {}), "evidence": item.stash.get(EVIDENCE, {})}
+        if SETTING in item.stash:
+            carried.claim_setting = item.stash[SETTING].name
+            if report.failed:  # What a run ends in, the base run alone decides.
+                report.outcome, report.longrepr = "skipped", (*item.location[:1], item.location[1] or 0, item.stash[ROW].message())
     return report
 
 
@@ -140,9 +150,11 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str |
     if row is None:
         return None
     verdict = Verdict(row["verdict"])
+    colour = {Verdict.FALSIFIED: "red", Verdict.ERROR: "red", Verdict.HOLDS: "green", Verdict.MEASURED: "green"}.get(verdict, "yellow")
+    if hasattr(report, "claim_setting"):
+        return "swept", verdict.letter, (verdict.word, {colour: True})
     if verdict is Verdict.ERROR and not isinstance(report.longrepr, str):
         return "failed", verdict.letter, (verdict.word, {"red": True})
-    colour = {Verdict.FALSIFIED: "red", Verdict.ERROR: "red", Verdict.HOLDS: "green", Verdict.MEASURED: "green"}.get(verdict, "yellow")
     category = "not measured" if verdict is Verdict.ERROR else verdict.word.lower()
     return category, verdict.letter, (verdict.word, {colour: True})
 
@@ -154,6 +166,7 @@ class Recorder:
         self._config = config
         self._file, self._guard = file, guard
         self._other_failures = 0
+        self._swept: set[str] = set()
         self._facts: dict[str, Any] = {}
         self._note = ""
         self._started = time.time()
@@ -169,7 +182,11 @@ class Recorder:
         bound = None
         if carried["bound"] is not None:
             bound = predicate.judged(carried["rung"], carried["block"], ledger.pairs[carried["model"], carried["corpus"]])
-        ledger.add(Row.from_json(carried, bound))
+        row = Row.from_json(carried, bound)
+        if (setting := getattr(report, "claim_setting", None)) is None:
+            ledger.add(row)
+        else:
+            ledger.swept[row.cell, setting] = row
         _merge(self._facts, getattr(report, "claim_facts", {}))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -182,8 +199,9 @@ class Recorder:
         self._select(ids)
 
     def _select(self, ids: Iterable[str]) -> None:
-        tests = (ident for ident in ids if "claim_" in ident and ident.endswith("]"))
-        self._config.stash[LEDGER].select(ident[ident.index("[") + 1 : -1] for ident in tests)
+        tests = {ident[ident.index("[") + 1 : -1] for ident in ids if "claim_" in ident and ident.endswith("]")}
+        self._swept |= {ident for ident in tests if "@" in ident}
+        self._config.stash[LEDGER].select(tests - self._swept)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -191,6 +209,7 @@ class Recorder:
         ledger = self._config.stash[LEDGER]
         if not ledger.rows or session.config.option.collectonly:
             return
+        ledger.swept = settled(ledger, self._swept)
         known: Facts = self._config.stash[FACTS]
         facts: Facts = {"timings": {}, **known, **self._facts}
         facts["timings"] = {**facts["timings"], "wall_seconds": round(time.time() - self._started, 1)}
@@ -221,6 +240,9 @@ class Recorder:
             terminalreporter.write_line(f"nothing is selected; measured in this version: {measured}; models at hand: {models}")
         if not self._config.option.collectonly:
             self._print_results(terminalreporter, ledger)
+            reached = {setting.name for setting in ledger.settings if any(test.endswith(f"@{setting.ident}") for test in self._swept)}
+            for line in idle(self._config.option.sweep, ledger.settings, reached) if ledger.selected else ():
+                terminalreporter.write_line(line)
             if self._config.option.tokens is not None and not any(ident.startswith("exit_agreement-") for ident in ledger.selected):
                 terminalreporter.write_line("--tokens: nothing written, no cell of exit_agreement (claim 5) is selected")
 
@@ -228,7 +250,7 @@ class Recorder:
         if not ledger.rows:
             return
         writer = terminalreporter._tw
-        text = console.render(ledger, self._facts, width=max(writer.fullwidth, 100), colour=writer.hasmarkup)
+        text = console.render(ledger, self._facts, width=max(writer.fullwidth, 100), colour=writer.hasmarkup, file=printable(self._file))
         terminalreporter.section("verdicts")
         terminalreporter.write_line(text)
         if self._guard:
@@ -259,36 +281,3 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = json.loads(json.dumps(value))
-
-
-def teller(config: pytest.Config) -> Callable[[str], None]:
-    """Return what shows the user a line at once, such as the size of a download; nothing in a worker, which has no terminal."""
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if hasattr(config, "workerinput"):
-        return lambda line: None
-
-    def tell(line: str) -> None:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            print(f"\n{printable(line)}", file=sys.stderr, flush=True)
-
-    return tell
-
-
-def announcer(config: pytest.Config) -> Callable[[str], Callable[[int, int], None]]:
-    """Return what shows progress: one line rewritten on a terminal, a few plain lines elsewhere, nothing in a worker."""
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if reporter is None:
-        return lambda what: lambda done, total: None
-
-    def show(text: str, rewrite: bool) -> None:
-        with capture.global_and_fixture_disabled():
-            if rewrite:
-                reporter.rewrite(text.rstrip("\n"), erase=True)
-                if text.endswith("\n"):
-                    reporter.line("")
-            else:
-                reporter.ensure_newline()
-                reporter.write_line(text)
-
-    return lambda what: console.progress(what, show, terminal=reporter.isatty)

@@ -10,7 +10,20 @@ from reports.document import Document
 from reports.gfm import Section, code, fit, folded, plain, table
 from reports.ladders import declared, moves, sentence
 from reports.ledger import UNRUN, Row, figure_text
-from reports.markdown_sections import guidance, matrix, pairs, place, provenance, subject, subject_names, warnings, word
+from reports.markdown_sections import (
+    guidance,
+    matrix,
+    pairs,
+    place,
+    provenance,
+    replication,
+    stability,
+    subject,
+    subject_names,
+    warnings,
+    word,
+)
+from reports.markdown_stability import any_sweep, of_row
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ def summary(documents: Sequence[Document], limit: int, changes: Sequence[Change]
         *_failed(documents),
         provenance(documents, "### What was measured on what"),
         *guidance(documents, "### What it means for compression"),
+        *stability(documents),
+        *replication(documents),
         *_ladders(documents),
         *_caveats(documents),
     ]
@@ -57,7 +72,11 @@ def _changed(changes: Sequence[Change]) -> Section:
 
 
 def _falsified(documents: Sequence[Document]) -> list[Section]:
-    """Return a table of every falsified cell, core ones first; none where nothing is falsified."""
+    """Return a table of every falsified cell, core ones first; none where nothing is falsified.
+
+    Where there was a sweep, a column says in how many settings it is that.
+    """
+    stable = any_sweep(documents)
     found = [
         (not row.core, document, row)
         for document, model, corpus in pairs(documents)
@@ -72,10 +91,19 @@ def _falsified(documents: Sequence[Document]) -> list[Section]:
             plain(row.cell.rung),
             plain(figure_text(row)),
             plain(row.bound.sides()[1]) if row.bound else "–",
+            *([of_row(document, row)] if stable else []),
         ]
         for _, document, row in sorted(found, key=lambda entry: entry[0])
     ]
-    names = ["claim", "predicate (\\* core)", *subject_names(documents), "rung", "figure [interval]", "falsified at"]
+    names = [
+        "claim",
+        "predicate (\\* core)",
+        *subject_names(documents),
+        "rung",
+        "figure [interval]",
+        "falsified at",
+        *(["stable"] if stable else []),
+    ]
     return [table("the falsified cells", f"### Falsified cells ({len(rows)})", names, rows)] if rows else []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import layouts, store
 from harness.errors import LongWorkError, MeasurementError
+from harness.guarded import as_keyed
 from harness.layouts import Windows
 from harness.map_file import SavedMaps
 from harness.measurement import MEASUREMENTS
@@ -51,12 +52,15 @@ def _windows(file: Path, layout: str, protocol: Protocol, width: int) -> Windows
 def _check(name: str, key: Mapping[str, Any], windows: Windows, facts: SubjectFacts, bundle: BundlePart) -> None:
     """Raise ValueError unless a record is of this measurement, these windows, these weights and this protocol."""
     tokens = {split: [list(ids.shape), hashlib.sha256(ids.tobytes()).hexdigest()] for split, ids in windows.items()}
-    protocol = {part: value for part, value in key["protocol"].items() if part != "easy"}  # Of which a key has what it depends on.
+    measurement = next(measurement for measurement in MEASUREMENTS if measurement.name == name)
+    stated = {part: value for part, value in key["protocol"].items() if part != "easy"}
+    # Of a run's protocol a key has what its measurement depends on; before keys were so, it had all but claim 5's part.
+    keyed = as_keyed(protocol_from(bundle.protocol), measurement.depends, ())
     fits = {
         "measurement": key["measurement"] == name,
         "windows": all(tokens.get(split) == stated for split, stated in key["tokens"].items()),
         "weights": key["weights"] == facts.weights,
-        "protocol": protocol == {part: value for part, value in bundle.protocol.items() if part != "easy"},
+        "protocol": stated in (keyed, {part: value for part, value in bundle.protocol.items() if part != "easy"}),
     }
     if wrong := [what for what, does in fits.items() if not does]:
         raise ValueError(f"the record of '{name}' is of another {' and '.join(wrong)}")

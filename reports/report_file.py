@@ -21,7 +21,16 @@ def contents(ledger: Ledger, facts: dict[str, Any]) -> dict[str, Any]:
         "rows": [row.as_json() for row in rows],
         "claims": [{**asdict(c), "verdict": str(c.verdict), "decided_by": list(c.decided_by)} for c in ledger.claims(rows)],
         **facts,
+        **({"sweep": sweep} if (sweep := _sweep(ledger)) else {}),
     }
+
+
+def _sweep(ledger: Ledger) -> dict[str, Any] | None:
+    """Return what came of every setting that was changed around the run; None where none was."""
+    if not ledger.settings:
+        return None
+    settings = [{"name": setting.name, "axis": setting.axis, "about": setting.about} for setting in ledger.settings]
+    return {"settings": settings, "rows": [{**row.as_json(), "setting": name} for (_, name), row in ledger.swept.items()]}
 
 
 def write(file: Path, report: dict[str, Any]) -> None:

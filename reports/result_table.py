@@ -12,20 +12,32 @@ from claims.claim import JUDGED
 from fixtures.naming import printable
 from reports.document import Document
 from reports.ledger import ClaimVerdict, Row, figure_text
+from reports.stability import Sweep
+from reports.stability_words import MEANING
 
 _UNDECIDED = (Verdict.UNTESTED, Verdict.ERROR)
 
 
 def table(document: Document, model: str, corpus: str) -> str:
-    """Write the verdicts on the numbered claims, and the figures on which each rests."""
+    """Write the verdicts on the numbered claims, and the figures on which each rests; behind a sweep, in how many settings each stands."""
     verdicts = [c for c in document.claims if (c.model, c.corpus) == (model, corpus) and c.verdict is not Verdict.MEASURED]
     rows = document.of(model, corpus)
     titles = {claim.key: claim.title for claim in CLAIMS}
-    lines = [f"| claim | {' | '.join(f'`{rung}`' for rung in JUDGED)} |", "|---" * (1 + len(JUDGED)) + "|"]
+    sweep = Sweep(document.settings, document.swept)
+    heads = ["claim", *(f"`{rung}`" for rung in JUDGED), *(["stands in"] if sweep else [])]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for key in dict.fromkeys(c.claim for c in verdicts):
         cells = [next((_cell(c, rows) for c in verdicts if (c.claim, c.rung) == (key, rung)), "") for rung in JUDGED]
+        if sweep:
+            cells.append("<br>".join(_stands(sweep, c, rows) for c in verdicts if c.claim == key and c.rung in JUDGED))
         lines.append(f"| {plain(key)}: {plain(titles.get(key, 'not a claim of this version'))} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def stability(document: Document) -> str | None:
+    """Say what the column ``stands in`` is, and which settings there are; None without a sweep."""
+    names = ", ".join(code(setting.name) for setting in document.settings)
+    return f"Stands in: {MEANING} They are {names}." if names else None
 
 
 def counted(document: Document, model: str, corpus: str) -> str:
@@ -72,6 +84,17 @@ def _cell(claim: ClaimVerdict, rows: list[Row]) -> str:
     if claim.verdict in _UNDECIDED:
         return f"**{claim.verdict.word}**: {', '.join(code(name) for name in claim.decided_by)}"
     return "<br>".join([f"**{claim.verdict.word}**", *(_figure(core[name]) for name in claim.decided_by if name in core)])
+
+
+def _stands(sweep: Sweep, claim: ClaimVerdict, rows: list[Row]) -> str:
+    """Write in how many settings a verdict stands and what others make of it: ``paper`` 7 of 9; FALSIFIED with ``corpus=pydocs``."""
+    found = sweep.of_claim(claim, rows)
+    if found is None:
+        return f"{code(claim.rung)} –"
+    by_verdict: dict[str, list[str]] = {}
+    for flip in found.flips:
+        by_verdict.setdefault(found.became(flip), []).append(code(flip.setting))
+    return "; ".join([f"{code(claim.rung)} {found.standing}", *(f"{word} with {', '.join(names)}" for word, names in by_verdict.items())])
 
 
 def _figure(row: Row) -> str:

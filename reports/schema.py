@@ -147,6 +147,36 @@ class EnvironmentPart(_Part):
     code: CodePart | None = None
 
 
+class SettingPart(_Part):
+    """What was changed around the run."""
+
+    name: Name
+    axis: Name
+    about: str
+
+
+class SweptRowPart(RowPart):
+    """A cell of the run under another setting; a setting of another text keeps the name of the run's."""
+
+    setting: Name = Field(description="its name")
+
+
+class SweepPart(_Part):
+    """What --sweep measured: the cells that carry a verdict, with one setting changed at a time."""
+
+    settings: tuple[SettingPart, ...]
+    rows: tuple[SweptRowPart, ...]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        names = [setting.name for setting in self.settings]
+        if len(set(names)) < len(names):
+            raise ValueError("two settings of one name")
+        if other := {row.setting for row in self.rows} - set(names):
+            raise ValueError(f"a row of the setting '{min(other)}', which is not listed")
+        return self
+
+
 class ReportPart(_Part):
     """A report: rows, the verdicts on claims, and what they were measured on and with."""
 
@@ -162,6 +192,7 @@ class ReportPart(_Part):
     evidence: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="of 'model/corpus': by 'predicate/rung' what stands beside a figure"
     )
+    sweep: SweepPart | None = Field(None, description="what --sweep measured")
     bundle: dict[str, Any] | None = Field(None, description="what --bundle wrote: folder, SHA-256, number of falsified cells")
     baseline: dict[str, Any] | None = Field(None, description="what came of the comparison with --baseline")
 

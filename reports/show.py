@@ -24,5 +24,5 @@ def run(options: argparse.Namespace) -> int:
     for document in documents:
         if len(documents) > 1:
             print(f"── {document.name}")
-        print(render(document.ledger(), dict(document.contents), shutil.get_terminal_size((120, 40)).columns, colour))
+        print(render(document.ledger(), dict(document.contents), shutil.get_terminal_size((120, 40)).columns, colour, document.name))
     return 0

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from claims.verdicts import Verdict
 from fixtures import wikitext
 from fixtures.hub_trouble import unreachable
 from fixtures.naming import readable_size
 from fixtures.sources import Hub
 from reports.ledger import Ledger
-from reports.plugin import LEDGER, teller
+from reports.plugin import LEDGER
 from reports.subjects import Subjects
+from reports.telling import teller
+from reports.unreached import without_outcome
 
 
 class ByModel(LoadScopeScheduling):  # type: ignore[misc]
@@ -27,7 +30,7 @@ class ByModel(LoadScopeScheduling):  # type: ignore[misc]
         self._model = {cell.ident: cell.model for cell in ledger.cells()}
 
     def _split_scope(self, nodeid: str) -> str:
-        ident = nodeid.partition("[")[2].removesuffix("]")
+        ident = nodeid.partition("[")[2].removesuffix("]").partition("@")[0]  # Settings of a model's cells stay with them.
         return self._model.get(ident) or str(super()._split_scope(nodeid))
 
 
@@ -65,3 +68,15 @@ class Workers:
             if not model.source.cached():
                 size = f", about {readable_size(model.source.size)}" if model.source.size else ""
                 teller(self._config)(f"{model.name} is not in the cache and will be downloaded from the hub{size}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
+        """Enter a cell under a setting as ERROR where its worker died: what a run ends in, its own cells alone decide."""
+        ledger = self._config.stash[LEDGER]
+        ident, _, changed = crashitem.partition("[")[2].removesuffix("]").rpartition("@")
+        cell = next((cell for cell in ledger.cells() if cell.ident == ident), None)
+        setting = next((setting for setting in ledger.settings if setting.ident == changed), None)
+        if cell is not None and setting is not None:
+            row = without_outcome(ledger, cell, Verdict.ERROR, "the worker died")
+            report.claim_row, report.claim_setting = row.as_json(), setting.name
+            report.outcome, report.longrepr = "skipped", (crashitem.partition("::")[0], 0, row.message())
