@@ -75,7 +75,7 @@ def timed(laboratory: Laboratory, measurement: Measurement, naive: bool) -> tupl
     bench = laboratory._bench
     laboratory._found.clear()
     if naive:
-        bench._streams = ("", ""), {}  # One script a figure shares nothing with the next.
+        bench.room.streams = None, "", "", {}  # One script a figure shares nothing with the next.
     start = time.perf_counter()
     with ExitStack() as stack:
         for module in ("projection", "directions", "logit_change") if naive else ():

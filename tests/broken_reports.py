@@ -111,7 +111,7 @@ MUTATIONS: list[Mutation] = [
         "reports/picture.py",
         "    return (value - bound.falsified) / (bound.holds - bound.falsified)",
         "    return (value - bound.holds) / (bound.holds - bound.falsified)",
-        "test_picture",
+        "test_picture::test_places_agree_with_the_verdict",
     ),
     ("reports/picture.py", "        if low <= peak <= high:", "        if low > peak > high:", "test_picture"),
     (

@@ -6,7 +6,12 @@ from tests.broken_lines import Mutation
 
 MUTATIONS: list[Mutation] = [
     ("harness/odds.py", 'side="left") * count', 'side="right") * count', "test_odds"),
-    ("harness/odds.py", "ordered = np.sort(values[marked])", "ordered = np.sort(values, axis=None)", "test_odds"),
+    (
+        "harness/odds.py",
+        "ordered = np.sort(values[marked])",
+        "ordered = np.sort(values, axis=None)",
+        "test_odds::test_strata_rise_with_the_values_and_no_tie_crosses_them",
+    ),
     ("harness/odds.py", "(first_alone * second_alone / size).sum()", "(first_alone * second_alone).sum()", "test_odds"),
     ("harness/odds.py", "if below > 0 else np.nan", "if below > 0 else np.inf", "test_odds"),
     ("harness/orthants.py", "- ndtr(steep * x) ** count", "- ndtr(steep * x)", "test_orthants"),
@@ -82,7 +87,7 @@ MUTATIONS: list[Mutation] = [
     ("harness/bigram.py", "np.lexsort((pairs[1], -counts, pairs[0]))", "np.lexsort((pairs[1], counts, pairs[0]))", "test_next_token"),
     ("harness/next_token.py", "(top == ids[:, 1:])", "(top == ids[:, :-1])", "test_next_token"),
     ("harness/pieces.py", "both[len(first) :] if both.startswith(first) else", "", "test_next_token"),
-    ("harness/measuring.py", "{name: easy[name] for name in measurement.easy}", "easy", "test_head_steps"),
+    ("harness/guarded.py", '{"easy": {name: stated["easy"][name] for name in of_easy}}', '{"easy": stated["easy"]}', "test_settings"),
     ("harness/token_table.py", "for text in texts[1:]]", "for text in texts[:-1]]", "test_token_table"),
     ("harness/token_table.py", '_marks(found["agreed"][0])', '_marks(found["agreed"][-1])', "test_token_table"),
     ("harness/token_table.py", "self._parts[model, corpus, rung] = ", 'self._parts[model, corpus, ""] = ', "test_token_table"),

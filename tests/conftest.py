@@ -64,6 +64,16 @@ def outside_a_workflow(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+def save_llama(folder: Path, blocks: int = 8) -> None:
+    """Save a tiny random Llama with its tokenizer: a process of its own knows no planted architecture."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=512, hidden_size=32, num_hidden_layers=blocks, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    planted.tokenizer().save_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory):
     """Planted models and text on disk, as a user would have them."""
@@ -73,13 +83,7 @@ def shelf(tmp_path_factory):
     planted.save(folder / "short", shares=planted.RISING[-3:])
     planted.save(folder / "flat", shares=[0.6] * 8)
     planted.save(folder / "broken", shares=planted.RISING, fault="scaled")
-    # A worker is a process of its own, which knows no planted architecture.
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=512, hidden_size=32, num_hidden_layers=8, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder / "llama")
-    planted.tokenizer().save_pretrained(folder / "llama")
+    save_llama(folder / "llama")
     planted.corpus(folder / "text", evaluation=64 * 256)
     planted.corpus(folder / "little", calibration=32 * 256 - 1)
     return folder

@@ -11,17 +11,13 @@ import torch
 import transformers
 from scipy.special import log_softmax
 
+from tests.families import config_of
 from tests.replacement_oracle import FACTOR, Array, Truth
 
 BLOCKS, D, WORDS, MASSIVE = 7, 12, 60, 5
-_SIZES = {"vocab_size": WORDS, "hidden_size": D, "num_hidden_layers": BLOCKS, "num_attention_heads": 3, "max_position_embeddings": 64}
 _GATED = {"attention": [f"self_attn.{name}_proj" for name in "qkvo"], "mlp": [f"mlp.{name}_proj" for name in ("gate", "up", "down")]}
 CONFIGS: dict[str, Any] = {
-    "llama": transformers.LlamaConfig(**_SIZES, intermediate_size=20),
-    "gpt2": transformers.GPT2Config(vocab_size=WORDS, n_embd=D, n_layer=BLOCKS, n_head=3, n_positions=64),
-    "mixtral": transformers.MixtralConfig(**_SIZES, num_key_value_heads=3, intermediate_size=16, num_local_experts=3),
-    "opt": transformers.OPTConfig(**_SIZES, ffn_dim=20, word_embed_proj_dim=D),
-    "gemma2": transformers.Gemma2Config(**_SIZES, num_key_value_heads=3, head_dim=4, intermediate_size=20),
+    family: config_of(family, BLOCKS, D, heads=3, vocabulary=WORDS, wide=20) for family in ("llama", "gpt2", "mixtral", "opt", "gemma2")
 }
 LAYERS: dict[str, dict[str, list[str]]] = {
     "llama": _GATED,

@@ -6,6 +6,7 @@ import copy
 import json
 
 from claims import CLAIMS, Verdict
+from harness.settings import Setting
 from reports import report_file
 from reports.document import from_contents
 from reports.ledger import Cell, Ledger, Row
@@ -50,10 +51,15 @@ def rows(verdict, claim, rung="strict", core=True, **more):
     return [row(p.name, verdict, rung, **more) for p in chosen]
 
 
-def contents(*made, quick=False, **facts):
-    """A report of these rows as read from its file; a later row takes the place of an earlier one of its cell."""
+def contents(*made, quick=False, swept=None, **facts):
+    """A report of these rows as read from its file; a later row takes the place of an earlier one of its cell.
+
+    ``swept``: by the name of a setting, the rows under it.
+    """
     pairs = {(one.cell.model, one.cell.corpus): BLOCKS for one in made} or {("m", "c"): BLOCKS}
-    ledger = Ledger(pairs, quick=quick)
+    settings = tuple(Setting(name, name.partition("=")[0], f"what {name} changes") for name in swept or {})
+    under = {(one.cell, name): one for name, changed in (swept or {}).items() for one in changed}
+    ledger = Ledger(pairs, quick=quick, settings=settings, swept=under)
     for one in made:
         ledger.add(one)
     model = {"n_blocks": BLOCKS, "weights": "a" * 64, "about": "a model", "provenance": "as saved"}

@@ -152,8 +152,8 @@ def test_changed_code_is_named(place):
         ("harness/rank_linearity.py", "        y = after.to(self._device).double() - x\n", "        y = after.to(self._device).double()\n"),
         (
             "harness/measurement.py",
-            'RANK = Measurement("linearity by rank-k maps", 1,',
-            'RANK = Measurement("linearity by rank-k maps", 2,',
+            '    "linearity by rank-k maps", 1, PAPER,',
+            '    "linearity by rank-k maps", 2, PAPER,',
         ),
     )
     done = place.run("--baseline=b.json", project=project)

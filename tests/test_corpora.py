@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures import CORPORA, CorpusError, NoTextError, Splits, chat, pydocs
+from fixtures import CORPORA, CorpusError, NoTextError, Splits, chat, hub, pydocs, wikitext
 from fixtures.corpora import choose
 from fixtures.text_files import corpus_at
 from harness.errors import TextError
@@ -284,3 +284,13 @@ def test_strict_windows_are_evenly_spaced_and_disjoint(count, fewest, size, lead
         gaps = np.diff(starts)
         assert gaps.min() >= fresh
         assert gaps.max() - gaps.min() <= 1
+
+
+def test_text_without_its_reader_is_not_downloaded(monkeypatch):
+    """Where the package datasets is missing, auto takes the other text before it fetches anything, and a plan says the same."""
+    monkeypatch.setattr(wikitext, "find_spec", lambda name: None)
+    monkeypatch.setattr(hub, "fetch_dataset", lambda *_: pytest.fail("fetched"))
+    for fetch in (True, False):
+        corpus, why = choose("auto", fetch=fetch)
+        assert corpus.name == "pydocs"
+        assert "pip install datasets" in why

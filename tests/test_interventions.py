@@ -18,8 +18,8 @@ from harness.errors import MeasurementError
 from harness.interventions import Added, MeanAblated, Noised, intervened, obliquely, onto
 from harness.moments import Sums
 from harness.subspaces import Principal
+from tests.families import FAMILIES, GROUPED
 from tests.planted import PlantedConfig, PlantedModel
-from tests.test_anatomy import FAMILIES, GROUPED
 from tests.test_moments import rows
 
 D, K, TOKENS = 7, 3, 9

@@ -17,8 +17,8 @@ from harness.anatomy import finish
 from harness.errors import MeasurementError
 from harness.interventions import Added, intervened
 from harness.language import Language, LogitSketch
+from tests.families import FAMILIES
 from tests.planted import PlantedConfig, PlantedModel
-from tests.test_anatomy import FAMILIES
 from tests.test_moments import rows
 
 WINDOWS, TOKENS = 3, 11

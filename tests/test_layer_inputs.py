@@ -13,7 +13,7 @@ from torch import nn
 from harness.layer_inputs import LayerInputs
 from harness.layers import Watch, places, weights_of
 from harness.sweep import sweep
-from tests.test_anatomy import FAMILIES
+from tests.families import FAMILIES
 from tests.test_layers import COUNTS, IDS, OWN, TOKENS, WINDOWS, fresh, run, subject
 
 CHOSEN = torch.rand(WINDOWS, TOKENS, generator=torch.Generator().manual_seed(2)) < 0.4

@@ -16,7 +16,7 @@ from torch.nn import functional
 from harness.admission import dissect
 from harness.layer_inputs import LayerInputs
 from harness.layers import Layer, Watch, places, replaced_weights, weights_of
-from tests.test_anatomy import FAMILIES, GROUPED, SMALL
+from tests.families import FAMILIES, GROUPED, SMALL
 from tests.test_interventions import GEMMA4
 
 WINDOWS, TOKENS = 3, 12

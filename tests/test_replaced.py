@@ -17,8 +17,9 @@ from harness.interventions import Added, intervened
 from harness.maps import Constant
 from harness.replaced import Replaced, TeacherForced
 from harness.ridge import RankMap
+from tests.families import FAMILIES, SMALL
 from tests.planted import PlantedConfig, PlantedModel
-from tests.test_anatomy import FAMILIES, SMALL, build
+from tests.test_anatomy import build
 from tests.test_interventions import GEMMA4, IDS, WINDOWS, forward, marks, stream
 from tests.test_moments import rows
 

@@ -22,8 +22,9 @@ from harness.replaced import Replaced
 from harness.replaced_model import load_replaced, load_saved, save_replaced, tensors_of
 from harness.subject import Placement
 from tests import planted_maps
+from tests.families import FAMILIES
 from tests.planted_maps import BLOCKS, D
-from tests.test_anatomy import FAMILIES, build
+from tests.test_anatomy import build
 from tests.test_models import load
 
 IDS = torch.randint(3, 97, (2, 12), generator=torch.Generator().manual_seed(4))

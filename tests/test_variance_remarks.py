@@ -181,3 +181,14 @@ def test_noise_alone_is_not_reliable():
     found = ablation(kl)
     assert abs(found.reliability) < 0.3
     assert "ranks the PCs unlike" in variance.of_ablation(laboratory(found), "strict")["doubts"][0]
+
+
+@pytest.mark.parametrize(("overlap", "beyond"), [(None, 0.0), (1.0, 1.0), (0.5, None)])
+def test_the_overlap_that_is_judged_on_strict_is_beyond_chance(overlap, beyond):
+    """(o − k/d)/(1 − k/d): what random subspaces share counts as nothing, the same subspace as one, and each refit goes the same way."""
+    found, width = subspaces(), 40
+    chance = found.k / width
+    o = chance if overlap is None else overlap
+    figure = subspaces(overlap=(o, o, o)).beyond_chance(1, width)
+    assert figure.value == pytest.approx((o - chance) / (1 - chance) if beyond is None else beyond)
+    np.testing.assert_allclose(figure.fit, (subspaces(overlap=(o, o, o)).overlap(1).fit - chance) / (1 - chance))
