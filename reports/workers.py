@@ -33,6 +33,15 @@ class ByModel(LoadScopeScheduling):  # type: ignore[misc]
         ident = nodeid.partition("[")[2].removesuffix("]").partition("@")[0]  # Settings of a model's cells stay with them.
         return self._model.get(ident) or str(super()._split_scope(nodeid))
 
+    def remove_node(self, node: Any) -> str | None:
+        """Take a dead worker's cells back but for the one it died of, which would kill the next worker too; return that."""
+        units = list(self.assigned_work[node].values())
+        died = next(((unit, ident) for unit in units for ident, done in unit.items() if not done), None)
+        if died is not None:
+            died[0][died[1]] = True
+        super().remove_node(node)
+        return died and died[1]
+
 
 class Workers:
     """The main process's side of a run with workers."""

@@ -60,5 +60,6 @@ def test_a_worker_that_dies_under_a_setting_fails_nothing(claims, pytester, monk
         challengers.ENTERED.pop("dying", None)
     row = swept(result)["depth_gain", "lambda=×100"]
     assert (result.ret, row["verdict"], row["reason"]) == (0, "error", "the worker died")
-    assert 'failures="0"' in (pytester.path / "j.xml").read_text()
+    assert 'errors="0" failures="0"' in (pytester.path / "j.xml").read_text()
     assert swept(result)["depth_trend", "lambda=×100"]["value"] is not None
+    assert str(result.stdout).count("node down") == 1
