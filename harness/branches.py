@@ -21,7 +21,7 @@ from harness.windows import Ids
 Variant = tuple[Intervention, ...]
 """Interventions applied together."""
 
-GROUP = 128
+GROUP = 256
 """Rows whose final streams are held together, so that a group of variants shares the clean run's distributions."""
 
 

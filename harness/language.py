@@ -6,6 +6,7 @@ window of T tokens, mean over them unless said otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,7 +19,9 @@ from harness.statistics import Array
 from harness.windows import Ids
 
 _CHUNK_LOGITS = 1 << 23
-"""Logits held at once, 32 MB in float32: small enough for a processor's cache to help, large enough for efficient products."""
+"""Logits held at once on a processor, 32 MB in float32: small enough for its cache to help, large enough for efficient products."""
+_CHUNK_ON_DEVICE = 1 << 27
+"""Logits held at once on an accelerator, 512 MB in float32: a small chunk would be all launches."""
 
 
 _FAR = 80.0
@@ -35,7 +38,10 @@ class Language:
         self.clean = clean
         self._logits = precise_logits(anatomy)
         self._targets = torch.from_numpy(ids[:, 1:].copy()).to(clean.device)
-        self._chunk = max(1, _CHUNK_LOGITS // anatomy.vocabulary)
+        positions, most = ids.shape[1] - 1, _rows_at_once(anatomy.vocabulary, clean.device)
+        # Chunks of equal size: a short one at a window's end would multiply the head's weights for a few rows.
+        self._chunk = math.ceil(positions / math.ceil(positions / most))
+        self._variants = max(1, most // self._chunk)
 
     def nll_nats(self, hidden: Tensor, windows: list[int] | None = None) -> Array:
         """Return the negative log-likelihood of the next token, mean over positions, in nats: ``(variants, windows)``.
@@ -65,15 +71,18 @@ class Language:
         found = np.zeros((2, *hidden.shape[:2], self._targets.shape[1]))
         for w, part in self._chunks(hidden.shape[1]):
             window = w if windows is None else windows[w]
-            target = self._targets[window, part][:, None]
+            target = self._targets[window, part]
             clean = self._logits(self.clean[window, part]) if kl else torch.zeros(0)
             p = torch.softmax(clean, -1) if kl else clean
-            for v in range(len(hidden)):
-                logits = self._logits(hidden[v, w, part])
+            for v in range(0, len(hidden), self._variants):
+                some = slice(v, v + self._variants)
+                rows = hidden[some, w, part]
+                logits = self._logits(rows.flatten(0, 1)).view(*rows.shape[:2], -1)
                 if nll:
-                    found[0, v, w, part] = _on_host(torch.logsumexp(logits, -1) - logits.gather(-1, target)[:, 0])
+                    own = logits.gather(-1, target.expand(rows.shape[:2])[..., None])[..., 0]
+                    found[0, some, w, part] = _on_host(torch.logsumexp(logits, -1) - own)
                 if kl:
-                    found[1, v, w, part] = _on_host(_divergence(clean, p, logits))
+                    found[1, some, w, part] = _on_host(_divergence(clean, p, logits))
         if not np.isfinite(found).all():
             raise MeasurementError("the logits after an intervention are not finite; try --dtype float32")
         return found[0], found[1]
@@ -87,18 +96,26 @@ class Language:
 
 
 def _divergence(clean: Tensor, p: Tensor, other: Tensor) -> Tensor:
-    """KL(clean ‖ other) of each row of logits, in nats; ``p``: softmax of the clean ones. ``other`` is overwritten.
+    """KL(clean ‖ other) of each row of logits, in nats; ``other (…, rows, vocabulary)`` is overwritten.
+
+    ``clean (rows, vocabulary)``, and ``p``, its softmax.
 
     With a = the change of the logits and b = a − E_clean[a], it is log(1 + E_clean[e^b − 1 − b]): every term is positive and of second
     order, so that a divergence of 1e-10 is not lost in the rounding of logits, and none is below zero.
     """
     b = other.sub_(clean)
-    b -= torch.linalg.vecdot(p, b)[:, None]
+    b -= torch.linalg.vecdot(p, b)[..., None]
     far = b.amax(-1) > _FAR
     kl = torch.log1p(torch.linalg.vecdot(p, torch.expm1(b).sub_(b)).clamp_min(0))
     if bool(far.any()):
-        kl[far] = torch.logsumexp(torch.log_softmax(clean[far], -1) + b[far], -1).clamp_min(0)
+        rows = far.nonzero()[:, -1]
+        kl[far] = torch.logsumexp(torch.log_softmax(clean[rows], -1) + b[far], -1).clamp_min(0)
     return kl
+
+
+def _rows_at_once(vocabulary: int, device: torch.device) -> int:
+    """Return how many tokens' logits are held at once."""
+    return max(1, (_CHUNK_LOGITS if device.type == "cpu" else _CHUNK_ON_DEVICE) // vocabulary)
 
 
 class LogitSketch:
@@ -124,7 +141,7 @@ class LogitSketch:
         if self._product is not None:
             sketched: Tensor = self._anatomy.norm(hidden).float() @ self._product
             return sketched
-        chunk = max(1, _CHUNK_LOGITS // len(self._directions))
+        chunk = _rows_at_once(len(self._directions), hidden.device)
         flat = hidden.reshape(1, -1, hidden.shape[-1])
         parts = [self._anatomy.logits(part).float() @ self._directions for part in torch.split(flat, chunk, dim=1)]
         return torch.cat(parts, dim=1).reshape(*hidden.shape[:-1], -1)

@@ -1,0 +1,41 @@
+"""Memory of large tensors is kept between uses."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TENSORS = """
+import resource, sys
+if "kept" in sys.argv:
+    import harness
+import torch
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+for i in range(20):
+    before = faults()
+    torch.ones(12 << 20).mul(2)  # Two of 48 MB, freed at once.
+print(faults() - before)
+"""
+PAGES = 2 * (48 << 20) // 4096
+
+
+def faults(*given: str) -> int:
+    """Page faults of two tensors of 48 MB after others of their size, in a process of their own."""
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}  # Set here already.
+    command, root = [sys.executable, "-c", TENSORS, *given], Path(__file__).parent.parent
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=environment).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_a_large_tensor_takes_the_pages_of_the_one_before():
+    """Next to none is asked of the system again; without the package imported all of them are."""
+    assert faults("kept") < PAGES // 20
+    assert faults() > PAGES // 2
