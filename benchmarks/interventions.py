@@ -28,6 +28,7 @@ from fixtures.corpora import choose
 from fixtures.described import model_at
 from fixtures.models import DEFAULT_MODEL
 from harness.anatomy import Anatomy
+from harness.batching import BATCH
 from harness.bench import Bench
 from harness.branches import Variant
 from harness.interventions import intervened
@@ -36,7 +37,6 @@ from harness.measurement import ABLATION, LOGIT_CHANGE, PROJECTION, SENSITIVITY,
 from harness.protocol import Protocol
 from harness.store import Store
 from harness.subject import Placement
-from harness.sweep import BATCH
 from harness.windows import Ids
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from fixtures.corpora import choose
 from fixtures.described import model_at
 from fixtures.models import DEFAULT_MODEL
+from harness.batching import BATCH
 from harness.bench import Bench
 from harness.contests import Contests, Key, Side
 from harness.layer_inputs import LayerInputs, Shared
@@ -34,7 +35,6 @@ from harness.reconstructing import methods_of
 from harness.statistics import Array
 from harness.store import Store
 from harness.subject import Placement
-from harness.sweep import BATCH
 from harness.windows import Ids
 
 METHODS = {name: method for name, method in methods_of(strict=False, slow=False).items() if not method.fitted}

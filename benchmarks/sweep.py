@@ -20,6 +20,7 @@ from fixtures.corpora import choose
 from fixtures.described import model_at
 from fixtures.models import DEFAULT_MODEL
 from harness.affine_linearity import AffineLinearity
+from harness.batching import BATCH
 from harness.bench import Bench
 from harness.layouts import Windows
 from harness.linearity import CALIBRATION, EVALUATION
@@ -28,7 +29,7 @@ from harness.protocol import Protocol
 from harness.rank_linearity import RankLinearity
 from harness.store import Store
 from harness.subject import Placement
-from harness.sweep import BATCH, sweep
+from harness.sweep import sweep
 
 
 def timed(function: Callable[[], object]) -> float:

@@ -49,6 +49,8 @@ class AdaptedBlocks:
     """
 
     def __init__(self, anatomy: Anatomy, ids: Ids) -> None:
+        if anatomy.onloader is not None:
+            raise MeasurementError("training through blocks needs all of them on the device at once; give a device that holds the model")
         self._anatomy = anatomy
         by_block = _dense(anatomy, ids)
         self.layers = [layer for layers in by_block for layer in layers]

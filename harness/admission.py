@@ -28,7 +28,7 @@ def dissect(model: Any, blocks: str | None = None) -> Anatomy:
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if embedding is None or head is None:
         raise SubjectError("no token embedding or no output head is declared; expected a causal language model")
-    name, stack = _find_blocks(model, blocks)
+    name, stack = find_blocks(model, blocks)
     device = entry_device(embedding)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, embedding.weight.shape[0], (2, _PROBE_TOKENS), generator=generator).to(device)
@@ -173,7 +173,7 @@ def _check_causal(model: nn.Module, ids: Tensor, logits: Tensor) -> None:
         raise SubjectError("not causal: a later token changes earlier logits; expected a decoder-only language model")
 
 
-def _find_blocks(model: nn.Module, given: str | None) -> tuple[str, list[nn.Module]]:
+def find_blocks(model: nn.Module, given: str | None) -> tuple[str, list[nn.Module]]:
     """Return the list of blocks: the one that is named, else the module list that holds the most parameters."""
     lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)}
     if given is not None:

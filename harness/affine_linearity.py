@@ -29,7 +29,8 @@ class AffineLinearity:
     """Visitor: λ by cross-validation, the map, its refits without each group and on half the groups; scored on typical tokens."""
 
     def __init__(self, calibration: int, evaluation: int, width: int, protocol: Protocol, device: torch.device | str) -> None:
-        self._protocol, self._width, self._device = protocol, width, moment_device(device)
+        self._protocol, self._width = protocol, width
+        self._device = moment_device(device, Moments.bytes_of(protocol.groups + 1, width, width))
         self._group = contiguous_groups(calibration, protocol.groups)
         self._evaluation = evaluation
         self.blocks: list[dict[str, Array]] = []

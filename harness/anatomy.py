@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.batching import Batching
 from harness.errors import SubjectError
+from harness.onloading import Onloader
 
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
@@ -44,6 +46,7 @@ class Anatomy:
 
     ``blocks[b]`` maps the residual stream h_b to h_{b+1}, both ``(windows, tokens, d)``. ``norm`` is the final norm
     and ``head`` the linear that follows it; soft-caps and logit scales that the config states are part of :meth:`logits`.
+    ``batching`` says how many windows run together. ``onloader``: what brings blocks to the device where they do not fit there together.
     """
 
     model: nn.Module
@@ -55,6 +58,8 @@ class Anatomy:
     width: int
     _yields_tuple: list[bool]
     _in_place: bool = False
+    batching: Batching = field(default_factory=Batching)
+    onloader: Onloader | None = None
     _calls: dict[tuple[int, ...], list[Call]] = field(default_factory=dict)
 
     @property
@@ -130,6 +135,11 @@ class Anatomy:
         with _patched(self.blocks, stub), contextlib.suppress(_SeenEnoughError):
             self.model(ids, use_cache=False)
         return first[0], self._interned(tuple(ids.shape), calls)
+
+    def bring(self, block: int) -> None:
+        """Have a block's weights on the device, where blocks are brought there one at a time: before they are written to."""
+        if self.onloader is not None:
+            self.onloader.bring(self.blocks[block])
 
     def run(self, block: int, hidden: Tensor, call: Call) -> Tensor:
         """Run one block on h_b ``(windows, tokens, d)``, which is left as it is; returns h_{b+1}."""

@@ -25,6 +25,7 @@ from harness.subject import Placement, SubjectFacts, surroundings, tokenizer_fin
 from harness.token_table import TokenTable
 
 if TYPE_CHECKING:
+    from harness.batching import Batching
     from harness.loading import Subject
     from harness.streams import Streams
 
@@ -144,6 +145,13 @@ class Bench:
             self.room.streams = self, model.name, corpus.name, held
         return held
 
+    def drop_streams(self, model: Model, corpus: Corpus, needed: Callable[[str], bool]) -> None:
+        """Let go of the kept streams of a model on a corpus, where they are still there, but for layouts that are needed."""
+        owner, *of, held = self.room.streams
+        if owner is self and of == [model.name, corpus.name]:
+            for layout in [layout for layout in held if not needed(layout)]:
+                del held[layout]
+
     def facts(self, model: Model) -> SubjectFacts | None:
         """Return how a model turned out when it was loaded before, or None when neither this bench nor the store knows."""
         if model.name in self._known:
@@ -160,11 +168,24 @@ class Bench:
             self.room.clear()  # Let go of the old model first: two need not fit into memory.
             with self._remembered(model, self._failed):
                 subject = load(model, self.path(model), weights, self.placement)
+            if subject.anatomy.onloader:
+                self.say(f"{model.name} does not fit on {subject.facts.device}: its blocks are brought there one at a time")
+            subject.anatomy.batching = self._batching(subject)
             self.room.loaded = self.placement, subject
             self._known[model.name] = subject.facts
             self.store.put(self._facts_key(model, weights), Record(notes=subject.facts.as_dict()))
         assert self.room.loaded is not None
         return self.room.loaded[1]
+
+    def _batching(self, subject: Subject) -> Batching:
+        """Return what says how many windows of this model run together: as many as an earlier run found."""
+        from harness.batching import Batching, KeptInStore, estimate
+
+        facts, tokens = subject.facts, self.protocol.window
+        about = {"weights": facts.weights, "dtype": facts.dtype, "device": facts.device_kind, "tokens": tokens}
+        anatomy = subject.anatomy
+        estimated = estimate(anatomy.model, anatomy.blocks, subject.device, anatomy.width, tokens)
+        return Batching(estimated, KeptInStore(self.store, about), self.say)
 
     def _is_loaded(self, model: Model) -> bool:
         return self.room.loaded is not None and self.room.loaded[0] == self.placement and self.room.loaded[1].model == model

@@ -25,8 +25,8 @@ class StoreBookmark:
     Saving costs a copy of the stream, so it is done as often as it takes at most a twentieth of the time.
     """
 
-    def __init__(self, store: Store, key: Key, batch: int) -> None:
-        self._store, self._key, self._batch = store, key, batch
+    def __init__(self, store: Store, key: Key) -> None:
+        self._store, self._key = store, key
         self._last, self._cost = time.monotonic(), 0.0
 
     def load(self, take_up: Callable[[int, _State], None]) -> int:
@@ -37,9 +37,8 @@ class StoreBookmark:
 
         def decode(record: Record) -> int:
             block = record.notes["block"]
-            # Streams are kept batch by batch.
-            if type(block) is not int or record.notes["batch"] != self._batch:
-                raise ValueError(f"block {block!r} in batches of {record.notes['batch']!r}")
+            if type(block) is not int:
+                raise ValueError(f"block {block!r}")
             take_up(block, dict(record.arrays))
             return block
 
@@ -50,7 +49,7 @@ class StoreBookmark:
         start = time.monotonic()
         if start - self._last < self._cost / _SHARE:
             return
-        self._store.put(unfinished(self._key), Record(state(), {"block": block, "batch": self._batch}))
+        self._store.put(unfinished(self._key), Record(state(), {"block": block}))
         self._last = time.monotonic()
         self._cost = self._last - start
 

@@ -1,12 +1,13 @@
 """Branches: from a stream that is at hand, intervene and run only the blocks above.
 
-Nothing upstream of the intervention runs again, and variants share batches: a batch holds as many (variant, window) rows as the sweep's,
-whichever variants they belong to.
+Nothing upstream of the intervention runs again, and variants share batches of (variant, window) rows, whichever variants they belong
+to. All rows of a group pass a block before any passes the next: a block that has to be brought to the device comes once for the group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,12 +16,14 @@ from fixtures.naming import printable
 from harness.anatomy import Anatomy, Call
 from harness.errors import MeasurementError
 from harness.interventions import Intervention, check_block
-from harness.sweep import BATCH, check_finite
+from harness.sweep import check_finite
 from harness.windows import Ids
 
 Variant = tuple[Intervention, ...]
 """Interventions applied together."""
 
+BRANCH = "branch"
+"""What runs of blocks on changed streams are called, where the number of rows run together is kept."""
 GROUP = 256
 """Rows whose final streams are held together, so that a group of variants shares the clean run's distributions."""
 
@@ -55,8 +58,7 @@ def branch(
     for first in range(0, len(variants), together):
         group = variants[first : first + together]
         rows = [(v, w) for v in range(len(group)) for w in (chosen[first + v :][:1] if one_each else chosen)]
-        done = [_run(anatomy, clean, block, ids, group, rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
-        final = torch.cat(done)
+        final = _run(anatomy, clean, block, ids, group, rows)
         yield first, final.reshape(len(group), -1, *final.shape[1:])
 
 
@@ -64,10 +66,13 @@ def branch(
 def run_block(anatomy: Anatomy, block: int, stream: Tensor, ids: Ids) -> Tensor:
     """Run one block on a stream ``(windows, tokens, d)`` that may differ from the clean one; returns its output."""
     after = torch.empty_like(stream)
-    for start in range(0, len(stream), BATCH):
-        rows = slice(start, start + BATCH)
+
+    def run(rows: slice) -> Tensor:
         calls = anatomy.enter(torch.from_numpy(ids[rows]).to(stream.device))[1]
-        after[rows] = _step(anatomy, block, stream[rows], calls[block])
+        return _step(anatomy, block, stream[rows], calls[block])
+
+    for rows, done in anatomy.batching.each(BRANCH, len(stream), run):
+        after[rows] = done
     check_finite(after, f"block {block} on a changed stream")
     return after
 
@@ -84,23 +89,29 @@ def _check(variant: Variant, block: int, blocks: int) -> None:
 
 
 def _run(anatomy: Anatomy, clean: Tensor, block: int, ids: Ids, variants: Sequence[Variant], rows: Sequence[tuple[int, int]]) -> Tensor:
-    """Run a batch of (variant, window) rows to the end."""
-    windows = [w for _, w in rows]
-    stream = clean[windows]
+    """Run a group of (variant, window) rows to the end, block by block."""
+    final = clean[[w for _, w in rows]]
     calls: dict[tuple[int, ...], list[Call]] = {}
-    for b in range(block, len(anatomy.blocks)):
-        running = [i for i, (v, _) in enumerate(rows) if b > block and not _replaced(variants[v], b)]
+
+    def past(b: int, batch: slice) -> Tensor:
+        """Return a batch's stream past block b, and what starts there."""
+        mine, stream = rows[batch], final[batch]
+        running = [i for i, (v, _) in enumerate(mine) if b > block and not _replaced(variants[v], b)]
         if running:
-            part = tuple(rows[i][1] for i in running)
+            part = tuple(mine[i][1] for i in running)
             if part not in calls:
                 # What a model gives its blocks may depend on the tokens; entering costs an embedding and no block.
                 calls[part] = anatomy.enter(torch.from_numpy(ids[list(part)]).to(stream.device))[1]
-            whole = len(running) == len(rows)
+            whole = len(running) == len(mine)
             after = _step(anatomy, b, stream if whole else stream[running], calls[part][b])
             stream = after if whole else stream.index_copy(0, torch.tensor(running, device=stream.device), after)
-        stream = _intervene(stream, b, variants, rows)
-    check_finite(stream, f"an intervention after block {block}")
-    return stream
+        return _intervene(stream, b, variants, mine)
+
+    for b in range(block, len(anatomy.blocks)):
+        for batch, stream in anatomy.batching.each(BRANCH, len(rows), partial(past, b)):
+            final[batch] = stream
+    check_finite(final, f"an intervention after block {block}")
+    return final
 
 
 def _replaced(variant: Variant, block: int) -> bool:

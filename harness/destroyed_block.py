@@ -38,6 +38,7 @@ class DestroyedBlock:
     def run(self, part: str, stream: Tensor, ids: Ids) -> Tensor:
         """Run the block on a stream ``(windows, tokens, d)`` with a part of it destroyed; the weights are put back on any exit."""
         mine = self.parts[part]
+        self.anatomy.bring(self.block)
         with replaced_weights([self.layers[i] for i in mine], [self.matrices[i] for i in mine]):
             return run_block(self.anatomy, self.block, stream, ids)
 

@@ -74,6 +74,7 @@ class Downstream:
         for (rung, name), key in self._variants.items():
             weights = self._weights[key]
             mine = [layer for layer in layers if layer.name in weights]
+            self._work.anatomy.bring(block)
             with replaced_weights(mine, [weights[layer.name] for layer in mine]):
                 after = run_block(self._work.anatomy, block, self._streams[rung, name], self._ids)
             self._streams[rung, name] = after if rung == "paper" else torch.where(self._marked[..., None], after, self._clean)

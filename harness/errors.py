@@ -15,6 +15,14 @@ class MeasurementError(Exception):
     """Measuring began and failed (a non-finite stream, memory); never a verdict."""
 
 
+class MemoryShortageError(MeasurementError):
+    """Memory ran out, and fewer windows at a time do not help; what was kept of an unfinished sweep stays."""
+
+
+class TooManyTogetherError(Exception):
+    """Memory ran out after a visitor had seen part of a batch: the measurement begins anew, with fewer windows at a time."""
+
+
 class MapsError(Exception):
     """A file of maps, or a saved model, that cannot be read, written, or used as asked."""
 

@@ -38,7 +38,8 @@ class EveryBlock:
     """Visitor: one block's moments, its map without refits; then the next block. It cannot be resumed: what it takes is one sweep."""
 
     def __init__(self, windows: int, width: int, rung: str, protocol: Protocol, device: torch.device | str) -> None:
-        self._width, self._rung, self._protocol, self._device = width, rung, protocol, moment_device(device)
+        self._width, self._rung, self._protocol = width, rung, protocol
+        self._device = moment_device(device, Moments.bytes_of(protocol.groups, width, width))
         self._group = contiguous_groups(windows, protocol.groups)
         self.maps: list[Parts] = []
         self._reset()

@@ -24,7 +24,8 @@ def fitted_at(work: Work, streams: Streams, rung: str, block: int) -> Fitted:
     place = (kind, block, judged, rule)
     if place not in streams.fitted:
         with names_the_block(block):
-            streams.fitted[place] = fitted(moments_at(streams, block, rung, p.groups), rung, p, refits=judged)
+            x, y = streams.at[block - 1][CALIBRATION], streams.at[block][CALIBRATION]
+            streams.fitted[place] = fitted_to(x, y, marked_at(streams, rung, CALIBRATION, block), rung, p, refits=judged)
     return streams.fitted[place]
 
 
@@ -32,6 +33,13 @@ def fitted(moments: Moments, rung: str, protocol: Protocol, refits: bool = False
     """Fit a block's maps by the rule of a rung: of rank k but on ``strict``."""
     device = moment_device(moments.total().x.device)
     return (maps.affinely if rung == "strict" else maps.by_rank)(moments, protocol, device, refits)
+
+
+def fitted_to(x: Tensor, y: Tensor, marked: Tensor | None, rung: str, protocol: Protocol, refits: bool = False) -> Fitted:
+    """Fit a block's maps to its streams ``x``, ``y (windows, tokens, d)``, on the host where the moments do not fit beside them."""
+    where = moment_device(x.device, Moments.bytes_of(protocol.groups, x.shape[-1], y.shape[-1]))
+    moments = grouped(x, y, marked, protocol.groups, difference=True, device=where)
+    return fitted(moments, rung, protocol, refits).to(moment_device(x.device))
 
 
 def moments_at(streams: Streams, block: int, rung: str, groups: int) -> Moments:

@@ -145,6 +145,9 @@ class LayerInputs:
 
     def _run(self, block: int, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._forget(block)
+        if self._anatomy.onloader is not None:  # Elsewhere than when it was brought in last.
+            self._anatomy.bring(block)
+            self._places[block] = places(self._weights[block])
         self._running = True
         try:
             with Watch(self._places[block], self._note_use):

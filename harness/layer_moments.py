@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.moments import Moments, Sums
 
@@ -74,3 +75,18 @@ class LayerMoments:
                 xx[group].addmm_(x.T, x)
                 tokens[group] += len(x)
         return Scored(torch.tensor(tokens, dtype=torch.float64, device=xx.device), xx)
+
+
+def most_bytes(blocks: Sequence[nn.Module], fitted: int, scored: int, width: int) -> int:
+    """Return the bytes that the moments of one block's inputs take at most, in ``fitted`` and ``scored`` groups; ``width``: the stream's.
+
+    Every weight matrix is taken to read an input of its own, as many numbers as it has columns: more than is so, where several share one.
+    """
+    return max(
+        sum(
+            (p.shape[0] if p.ndim > 2 else 1) * (Moments.bytes_of(fitted, p.shape[-1], width) + Moments.bytes_of(scored, p.shape[-1], 0))
+            for p in block.parameters()
+            if p.ndim >= 2
+        )
+        for block in blocks
+    )

@@ -74,14 +74,19 @@ class Layer:
 def replaced_weights(layers: Sequence[Layer], matrices: Sequence[Tensor]) -> Iterator[None]:
     """Have matrices ``(out, in)`` in the place of the layers' for as long as the context lasts; restored bit for bit on any exit.
 
-    Raises ValueError for a matrix of another shape, or not one for each layer.
+    Raises ValueError for a matrix of another shape, or not one for each layer; RuntimeError when weights were moved to another place
+    meanwhile, so that what is there is not what was replaced.
     """
     held: list[tuple[Layer, Tensor]] = []
+    where: list[int] = []
     try:
         for layer, matrix in zip(layers, matrices, strict=True):
             held.append((layer, layer._oriented().clone()))  # In its own type: a copy back changes no bit.
+            where.append(layer.parameter.data_ptr())
             layer.write(matrix)
         yield
+        if [layer.parameter.data_ptr() for layer, _ in held] != where:
+            raise RuntimeError("weights were moved while others stood in their place")
     finally:
         for layer, old in reversed(held):  # A layer given twice ends as it began.
             layer.write(old)

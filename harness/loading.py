@@ -16,9 +16,11 @@ import torch
 from fixtures.models import Model
 from fixtures.naming import printable
 from fixtures.sources import Wheel
-from harness.admission import dissect
+from harness.admission import dissect, find_blocks
 from harness.anatomy import Anatomy
+from harness.device_memory import WEIGHTS_SHARE, bytes_of, free_bytes
 from harness.errors import SubjectError
+from harness.onloading import Onloader
 from harness.subject import DEVICES, EXPECTED_DEVICES, Placement, SubjectFacts
 from harness.windows import leading_tokens, tokenise
 
@@ -84,15 +86,17 @@ def load(model: Model, path: Path, weights: str, placement: Placement | None = N
         )
     network, tokenizer = _from_pretrained(model, path, choose_dtype(placement.dtype, where), placement)
     network.requires_grad_(False).eval()
+    onloader = None
     if placement.device_map is None:
-        network.to(where)
+        onloader = _put(network, model, where)
     elif not isinstance(placement.device_map, str):
         _check_map(model, placement.device_map, network)
     anatomy = dissect(network, blocks=model.blocks)
+    anatomy.onloader = onloader
     if len(anatomy.blocks) != model.n_blocks:
         raise SubjectError(f"{model.name}: stated to have {model.n_blocks} blocks, but the loaded model has {len(anatomy.blocks)}")
     _check_bos(model, tokenizer)
-    devices = _devices(network, anatomy.device)
+    devices = [where] if onloader else _devices(network, anatomy.device)
     return Subject(
         model=model,
         anatomy=anatomy,
@@ -140,6 +144,15 @@ def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str, placeme
     if not len(tokenise(tokenizer, "a b c")):
         raise SubjectError(f"{model.name}: the tokenizer yields no tokens; expected tokenizer.json or its like in {printable(path)}")
     return network, tokenizer
+
+
+def _put(network: torch.nn.Module, model: Model, where: torch.device) -> Onloader | None:
+    """Put a model on its device; where its weights take too much of what is free there, have its blocks brought in one at a time."""
+    free = free_bytes(where)
+    if free is None or bytes_of(network) <= WEIGHTS_SHARE * free:
+        network.to(where)
+        return None
+    return Onloader(network, find_blocks(network, model.blocks)[1], where)
 
 
 def _check_map(model: Model, given: Mapping[str, str | int], network: torch.nn.Module) -> None:

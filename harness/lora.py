@@ -26,7 +26,6 @@ from harness.head_training import ExitHead, Lesson
 from harness.next_token import Said, said
 from harness.statistics import Array
 from harness.streams import Streams
-from harness.sweep import BATCH
 from harness.training import Training
 from harness.windows import Ids
 from harness.work import Work
@@ -119,7 +118,8 @@ class _Course(Course):
         """Return what the head says of the adapted stream; what the adapted model says is at hand then too."""
         ids, adapters = self._ids[windows], training.pupil.adapters
         with torch.inference_mode():
-            parts = [self._blocks.streams(adapters, ids[start : start + BATCH], plan.at) for start in range(0, len(ids), BATCH)]
+            run = self._work.anatomy.batching.each("adapted", len(ids), lambda rows: self._blocks.streams(adapters, ids[rows], plan.at))
+            parts = [streams for _, streams in run]
         early, final = (torch.cat(streams) for streams in zip(*parts, strict=True))
         heard = said(training.pupil.head, early, ids)
         self._last = heard, said(self._read, final, ids)

@@ -7,7 +7,7 @@ by cross-validation, :mod:`harness.affine`. The figures of claim 2's R² come fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol as Interface
 
 import torch
@@ -77,6 +77,12 @@ class Fitted:
     count: int
     edge: bool = False
 
+    def to(self, device: torch.device) -> Fitted:
+        """Return the same maps with their tensors on a device."""
+        whole, *rest = (placed(each, device) for each in (self.whole, *self.refits))
+        half = None if self.half is None else placed(self.half, device)
+        return replace(self, whole=whole, refits=rest, half=half, mean=self.mean.to(device))
+
 
 def by_rank(moments: Moments, protocol: Protocol, device: torch.device, refits: bool = True) -> Fitted:
     """Fit the map of Eq. 2, of the rank that holds ``protocol.energy`` of ‖Δ‖², and its refits."""
@@ -128,6 +134,13 @@ def parts_of(fitted: LinearMap) -> dict[str, Tensor]:
     """Return the tensors that a fitted map consists of, by the names of its fields."""
     assert isinstance(fitted, KINDS)
     return {part.name: getattr(fitted, part.name) for part in fields(fitted)}
+
+
+def placed(fitted: LinearMap, device: torch.device) -> LinearMap:
+    """Return a fitted map with its tensors on a device; itself where they are there."""
+    parts = parts_of(fitted)
+    there = all(part.device == device for part in parts.values())
+    return fitted if there else of_parts({name: part.to(device) for name, part in parts.items()})
 
 
 def of_parts(parts: Mapping[str, Tensor]) -> LinearMap:

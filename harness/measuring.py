@@ -16,7 +16,7 @@ from fixtures.sources import Hub
 from harness import challengers, layouts
 from harness import measurement as m
 from harness.bookmark import StoreBookmark, unfinished
-from harness.errors import LongWorkError, MeasurementError, TextError, again
+from harness.errors import LongWorkError, MeasurementError, MemoryShortageError, TextError, again
 from harness.guarded import as_keyed, guarded
 from harness.layouts import Windows
 from harness.measurement import Measurement, Sizes
@@ -85,8 +85,7 @@ class Measuring:
         if ids is None:
             return False
         if measurement in m.TRANSFER:
-            own = m.on(m.LAST_MAP, measurement.rungs[0])
-            others = self._bench.elsewhere(self.model, self.corpus)
+            own, others = m.on(m.LAST_MAP, measurement.rungs[0]), self._bench.elsewhere(self.model, self.corpus)
             if not others or not all(each.is_stored(own) for each in (self, *others)):
                 return False
         return self._stored(measurement, self._key(measurement, ids), self._sizes_of(ids)) is not None
@@ -121,13 +120,21 @@ class Measuring:
             raise again(self._failed[name])
         if name not in self._found:
             self._bring(measurement)
-        if name not in self._found:
             try:
-                self._found[name] = self._measure(measurement)
+                if name not in self._found:
+                    self._found[name] = self._measure(measurement)
             except Exception as error:  # It would fail again for every cell, at the same cost.
                 self._failed[name] = again(error)
                 raise
+            finally:
+                self._bench.drop_streams(self.model, self.corpus, self._start_from_streams)
         return self._found[name]
+
+    def _start_from_streams(self, layout: str) -> bool:
+        """Whether what is wanted and still to be made starts from a layout's streams; where it is not known what is, it may."""
+        known = {*self._found, *self._failed}
+        mine = (each for each in self._wanted if each.keeps and each.layout == layout and each.name not in known and self._may(each))
+        return not self._wanted or not all(map(self.is_stored, mine))
 
     def _bring(self, measurement: Measurement) -> None:
         """Where another measurement that is wanted too brings this one along, make that one. When it fails, this one is made alone."""
@@ -151,8 +158,8 @@ class Measuring:
 
     def _measure(self, measurement: Measurement) -> dict[str, Any]:
         ids, store = self.windows(measurement.layout), self._bench.store
-        needed = {split: ids[split] for split in measurement.needs()}
-        counts, sizes = {split: len(i) for split, i in needed.items()}, self._sizes_of(ids)
+        needed, sizes = {split: ids[split] for split in measurement.needs()}, self._sizes_of(ids)
+        counts = {split: len(i) for split, i in needed.items()}
         found = self._stored(measurement, self._key(measurement, ids), sizes)
         if found is not None:
             self.timings[measurement.name] = {"stored": True, "windows": counts}
@@ -160,14 +167,9 @@ class Measuring:
             return found
         if not self._may(measurement):
             raise LongWorkError
-        from harness.sweep import BATCH
-
-        subject = self._bench.load(self.model)
-        self.facts = subject.facts
-        key = self._key(measurement, ids)
-        bookmark = StoreBookmark(store, key, BATCH)
-        start = time.perf_counter()
-        announced = self._bench.announce(measurement.name)
+        self.facts = (subject := self._bench.load(self.model)).facts
+        bookmark = StoreBookmark(store, key := self._key(measurement, ids))
+        start, announced = time.perf_counter(), self._bench.announce(measurement.name)
 
         def also(other: Measurement, arrays: dict[str, Array]) -> None:
             self._take(other, arrays, ids, measurement.name)
@@ -186,8 +188,9 @@ class Measuring:
         try:
             arrays = measurement.measure(work)
             found = measurement.read(arrays, sizes)
-        except MeasurementError:
-            bookmark.drop()
+        except MeasurementError as error:
+            if not isinstance(error, MemoryShortageError):
+                bookmark.drop()
             raise
         seconds = round(time.perf_counter() - start, 2)
         self.timings[measurement.name] = {"stored": False, "seconds": seconds, "windows": counts}
@@ -207,20 +210,18 @@ class Measuring:
         return self._bench.store.get(key, lambda record: measurement.read(record.arrays, sizes))
 
     def _streams(self, subject: Subject, measurement: Measurement) -> Streams:
-        """Return the kept streams of a layout; they live as long as the model is loaded and no other text is measured."""
+        """Return the kept streams of a layout; they live until nothing that is wanted starts from them, or other streams are kept."""
         from harness.spectra_sweep import SpectraVisitor
         from harness.streams import DEPENDS, EASY, keep
 
-        layout, asked = measurement.layout, measurement is m.SPECTRA
-        held = self._bench.streams(self.model, self.corpus)
+        held, layout, asked = self._bench.streams(self.model, self.corpus), measurement.layout, measurement is m.SPECTRA
         kept = held.get(layout)
         if kept is None or (asked and kept.spectra is None):
             wanted = asked or (layout == m.PAPER and m.SPECTRA in self._wanted and not self.is_stored(m.SPECTRA))
             visitor = SpectraVisitor(subject.anatomy.width, self.protocol.typical_factor, subject.device) if wanted else None
             progress = self._bench.announce(f"streams, {layout} windows")
             protocol = guarded(self.protocol, DEPENDS, EASY, "what keeps streams")
-            kept = keep(subject.anatomy, self.windows(layout), protocol, visitor, subject.device, progress)
-            held[layout] = kept
+            kept = held[layout] = keep(subject.anatomy, self.windows(layout), protocol, visitor, subject.device, progress)
             if kept.spectra is not None:  # Already paid for.
                 self._bench.store.put(self._key(m.SPECTRA, self.windows(layout)), Record(kept.spectra, self._names()))
         return kept

@@ -84,6 +84,11 @@ class Moments:
             torch.zeros(groups, *shape, dtype=torch.float64, device=device) for shape in ((d,), (e,), (d, d), (d, e), (e, e))
         )
 
+    @staticmethod
+    def bytes_of(groups: int, d: int, e: int) -> int:
+        """Return the bytes that moments of these sizes take, but for sums of single columns."""
+        return 8 * groups * (d * d + d * e + e * e)
+
     @property
     def groups(self) -> int:
         """The number of groups."""

@@ -37,7 +37,8 @@ class RankLinearity:
     """
 
     def __init__(self, calibration: int, evaluation: int, width: int, protocol: Protocol, device: torch.device | str) -> None:
-        self._protocol, self._width, self._device = protocol, width, moment_device(device)
+        self._protocol, self._width = protocol, width
+        self._device = moment_device(device, Moments.bytes_of(protocol.groups + 1, width, width))
         self._group = contiguous_groups(calibration, protocol.groups)
         self._evaluation = evaluation
         self.blocks: list[dict[str, dict[str, Array]]] = []

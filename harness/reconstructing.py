@@ -20,7 +20,7 @@ from harness.downstream import Downstream
 from harness.errors import MeasurementError
 from harness.labels import decode_names, encode_names
 from harness.layer_inputs import LayerInputs, Shared
-from harness.layer_moments import ALL, CHOICES, TYPICAL, LayerMoments
+from harness.layer_moments import ALL, CHOICES, TYPICAL, LayerMoments, most_bytes
 from harness.layers import Layer
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import CHALLENGED, Measurement
@@ -75,12 +75,14 @@ class ReconstructionVisitor:
     def __init__(self, work: Work, inputs: LayerInputs, methods: Mapping[str, Method], downstream: bool) -> None:
         p = work.protocol
         self._work, self._inputs = work, inputs
-        self._device = moment_device(work.subject.device)
         self._rungs = ("strict",) if work.strict else ("paper", "held-out", "typical")
         self._contests = Contests(methods, p.reconstruction, "row" if work.strict else "tensor", halves=work.strict)
         self._groups = {split: contiguous_groups(len(ids), min(p.groups, len(ids))) for split, ids in work.ids.items()}
         if self._contests.halves:  # What is fitted is fitted to all calibration windows, or to every second group.
             self._groups[CALIBRATION] = [group % 2 for group in self._groups[CALIBRATION]]
+        counts = {split: max(groups) + 1 for split, groups in self._groups.items()}
+        need = most_bytes(work.anatomy.blocks, counts[CALIBRATION], counts[EVALUATION], work.width)
+        self._device = moment_device(work.subject.device, need)
         self.downstream = Downstream(work, self._contests) if downstream else None
         self._layers: list[dict[str, Array]] = []
         self._names: list[str] = []

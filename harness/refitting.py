@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.batching import BATCH
 from harness.branches import run_block
-from harness.kept_maps import fitted, marked_at
+from harness.kept_maps import fitted_to, marked_at
 from harness.linearity import CALIBRATION, share
 from harness.maps import LinearMap, sums_of_squares
 from harness.measurement import INTERVENTION
 from harness.solving import names_the_block
-from harness.streams import Streams, grouped
-from harness.sweep import BATCH, moment_device
+from harness.streams import Streams
+from harness.sweep import moment_device
 from harness.work import Work
 
 
@@ -39,8 +40,7 @@ def refit_one_after_another(work: Work, streams: Streams, run: list[int], rung: 
     for block in run:
         after = {split: run_block(work.anatomy, block, h, streams.ids[split]) for split, h in shifted.items()}
         with names_the_block(block):
-            moments = grouped(shifted[CALIBRATION], after[CALIBRATION], marked[CALIBRATION], work.protocol.groups, difference=True)
-            one = fitted(moments, rung, work.protocol).whole
+            one = fitted_to(shifted[CALIBRATION], after[CALIBRATION], marked[CALIBRATION], rung, work.protocol).whole
         found.append(one)
         error, energy = scored(one, shifted[INTERVENTION], after[INTERVENTION], marked[INTERVENTION])
         r2.append(share(float(error.sum()), float(energy.sum())))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harness.concurrency import in_parallel
 from harness.linearity import CALIBRATION
+from harness.moments import Moments
 from harness.statistics import Array
 from harness.subspaces import variances
 from harness.sweep import moment_device
@@ -26,7 +27,7 @@ class SpectraVisitor:
     """Accumulate Σh and Σhhᵀ of each block's output over calibration tokens: of typical ones, and of the others apart."""
 
     def __init__(self, width: int, factor: float, device: torch.device | str) -> None:
-        self._width, self._factor, self._device = width, factor, moment_device(device)
+        self._width, self._factor, self._device = width, factor, moment_device(device, Moments.bytes_of(2, width, 0))
         self.found: dict[str, list[Array]] = {"all": [], "typical": [], "left_out": []}
         self._reset()
 

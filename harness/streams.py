@@ -139,12 +139,15 @@ def final_streams(anatomy: Anatomy, ids: Ids, device: torch.device) -> Tensor:
     return keep_some(anatomy, {EVALUATION: ids}, [last], float("inf"), device, lambda done, total: None).at[last][EVALUATION]
 
 
-def grouped(x: Tensor, y: Tensor, marked: Tensor | None, groups: int, difference: bool = False) -> Moments:
+def grouped(
+    x: Tensor, y: Tensor, marked: Tensor | None, groups: int, difference: bool = False, device: torch.device | None = None
+) -> Moments:
     """Moments of two streams ``(windows, tokens, d)`` over the marked tokens, by contiguous group of windows.
 
-    ``difference``: of x and y − x, taken in float64: in float32 it would lose what a block adds to a massive activation.
+    ``difference``: of x and y − x, taken in float64: in float32 it would lose what a block adds to a massive activation. ``device``: where
+    they are accumulated, beside the streams when None.
     """
-    device = moment_device(x.device)
+    device = device or moment_device(x.device)
     moments = Moments(groups, x.shape[-1], y.shape[-1], device)
     for w, group in enumerate(contiguous_groups(len(x), groups)):
         rows = slice(None) if marked is None else marked[w]

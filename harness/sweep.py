@@ -1,13 +1,15 @@
 """The sweep: one walk over the blocks in order, holding one residual stream.
 
-Block b runs on all windows, a batch at a time; every visitor sees (h_b, h_{b+1}) of each batch; the batch's h_{b+1} then takes
-the place of its h_b. So one pass serves all blocks and all visitors, nothing upstream of a block runs twice, and memory does
-not grow with the number of blocks. At a block's end stream and findings can be kept, so that an interrupted sweep goes on there.
+Block b runs on all windows, a batch at a time (:mod:`harness.batching`); every visitor sees (h_b, h_{b+1}) of each batch; the batch's
+h_{b+1} then takes the place of its h_b. So one pass serves all blocks and all visitors, nothing upstream of a block runs twice, and memory
+does not grow with the number of blocks. At a block's end stream and findings can be kept, so that an interrupted sweep goes on there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,11 +17,13 @@ import torch
 from torch import Tensor
 
 from harness.anatomy import Anatomy, Call
-from harness.errors import MeasurementError
+from harness.batching import described
+from harness.device_memory import MOMENTS_SHARE, free_bytes, out_of_memory
+from harness.errors import MeasurementError, TooManyTogetherError
 from harness.windows import Ids
 
-BATCH = 8
-"""Windows run together. 2,048 tokens keep a CPU's matrix products efficient; figures do not depend on it."""
+SWEEP = "sweep"
+"""What runs of blocks for visitors are called, where the number of windows run together is kept."""
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
@@ -79,30 +83,42 @@ def sweep(
     """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``.
 
     With a ``bookmark`` every visitor must be Resumable, else TypeError. Raises MeasurementError, naming the block, when the stream stops
-    being finite.
+    being finite. Memory that runs out in a block's run is a matter of that batch; in a visitor it raises TooManyTogetherError, or
+    MemoryShortageError (:mod:`harness.batching`).
     """
     resumable = [visitor for visitor in visitors if isinstance(visitor, Resumable)]
     if bookmark and len(resumable) < len(visitors):
         raise TypeError("a visitor that cannot be resumed takes no bookmark")
-    batches = [(split, start) for split, ids in windows.items() for start in range(0, len(ids), BATCH)]
-    streams: dict[tuple[str, int], Tensor] = {}
-    calls: dict[tuple[str, int], list[Call]] = {}
-    for split, start in batches:
-        ids = torch.from_numpy(windows[split][start : start + BATCH]).to(device)
-        streams[split, start], calls[split, start] = anatomy.enter(ids)
-        check_finite(streams[split, start], "the embedding")
+    streams: dict[str, Tensor] = {}
+    calls: dict[tuple[str, int, int], list[Call]] = {}
+
+    def enter(split: str, rows: slice) -> Tensor:
+        ids = torch.from_numpy(windows[split][rows]).to(device)
+        stream, calls[split, rows.start, rows.stop] = anatomy.enter(ids)
+        return stream
+
+    def run(block: int, split: str, rows: slice) -> Tensor:
+        if (split, rows.start, rows.stop) not in calls:  # Fewer run together than were entered together.
+            enter(split, rows)
+        return anatomy.run(block, streams[split][rows], calls[split, rows.start, rows.stop][block])
+
+    for split, ids in windows.items():
+        for rows, stream in anatomy.batching.each(SWEEP, len(ids), partial(enter, split)):
+            check_finite(stream, "the embedding")
+            if split not in streams:
+                streams[split] = stream.new_empty((len(ids), *stream.shape[1:]))
+            streams[split][rows] = stream
     total, first = len(anatomy.blocks), 0
     if bookmark:
         first = bookmark.load(lambda block, state: _take_up(block, total, state, streams, resumable))
     for block in range(first, total):
-        for split in windows:
-            for key in (k for k in batches if k[0] == split):
-                before = streams[key]
-                after = anatomy.run(block, before, calls[key][block])
+        for split, ids in windows.items():
+            for rows, after in anatomy.batching.each(SWEEP, len(ids), partial(run, block, split)):
                 check_finite(after, f"block {block}")
-                for visitor in visitors:
-                    visitor.see(split, key[1], before, after)
-                streams[key] = after
+                with _all_or_nothing(anatomy, len(after)):
+                    for visitor in visitors:
+                        visitor.see(split, rows.start, streams[split][rows], after)
+                streams[split][rows] = after
             for visitor in visitors:
                 visitor.end_split(split)
         for visitor in visitors:
@@ -112,30 +128,47 @@ def sweep(
         progress(block + 1, total)
 
 
-def moment_device(device: torch.device | str) -> torch.device:
-    """Where moments are accumulated: beside the stream, or on the host for MPS, which has no float64."""
+@contextlib.contextmanager
+def _all_or_nothing(anatomy: Anatomy, windows: int) -> Iterator[None]:
+    """Where memory runs out in here, have the measurement begin anew with fewer windows: a visitor may have added half of a batch."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        anatomy.batching.halve(SWEEP, windows, described(error))
+        raise TooManyTogetherError(described(error)) from None
+
+
+def moment_device(device: torch.device | str, need: int = 0) -> torch.device:
+    """Where moments of ``need`` bytes are accumulated: beside the stream; on the host where they do not fit there, and for MPS.
+
+    MPS has no float64. Where nothing is needed, what is free is not asked for.
+    """
     asked = torch.device(device)
-    return torch.device("cpu") if asked.type == "mps" else asked
+    free = free_bytes(asked) if need else None
+    short = free is not None and need > MOMENTS_SHARE * free
+    return torch.device("cpu") if short or asked.type == "mps" else asked
 
 
-def _put_down(streams: dict[tuple[str, int], Tensor], visitors: Sequence[Resumable]) -> State:
+def _put_down(streams: dict[str, Tensor], visitors: Sequence[Resumable]) -> State:
     """Return streams, byte for byte in their own type, and what every visitor has found."""
-    state: State = {f"stream/{split}/{start}": s.contiguous().cpu().view(torch.uint8).numpy() for (split, start), s in streams.items()}
+    state: State = {f"stream/{split}": stream.cpu().view(torch.uint8).numpy() for split, stream in streams.items()}
     for i, visitor in enumerate(visitors):
         state |= {f"visitor{i}/{name}": array for name, array in visitor.state().items()}
     return state
 
 
-def _take_up(block: int, total: int, state: State, streams: dict[tuple[str, int], Tensor], visitors: Sequence[Resumable]) -> None:
+def _take_up(block: int, total: int, state: State, streams: dict[str, Tensor], visitors: Sequence[Resumable]) -> None:
     """Put a kept state in the place of the embeddings', when all of it fits."""
     if not 0 < block < total:
         raise ValueError(f"block {block} of {total}")
     kept = {}
-    for (split, start), stream in streams.items():
-        array = state[f"stream/{split}/{start}"]
+    for split, stream in streams.items():
+        array = state[f"stream/{split}"]
         if array.dtype != np.uint8 or array.size != stream.numel() * stream.element_size():
-            raise ValueError(f"stream {split}/{start}: {array.size} bytes of {array.dtype}")
-        kept[split, start] = torch.from_numpy(array.reshape(-1).copy()).view(stream.dtype).view(stream.shape).to(stream.device)
+            raise ValueError(f"stream {split}: {array.size} bytes of {array.dtype}")
+        kept[split] = torch.from_numpy(array.reshape(-1).copy()).view(stream.dtype).view(stream.shape).to(stream.device)
     parts = [{n.removeprefix(f"visitor{i}/"): a for n, a in state.items() if n.startswith(f"visitor{i}/")} for i in range(len(visitors))]
     if len(state) != len(kept) + sum(len(part) for part in parts):
         raise ValueError("it holds more than streams and findings")

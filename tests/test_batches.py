@@ -10,13 +10,13 @@ import pytest
 
 from claims.declared import all_predicates
 from harness.anatomy import Anatomy
-from harness.sweep import BATCH
+from harness.batching import BATCH
 from tests import families
 from tests.family_laboratory import all_rows, laboratory, texts_of
 
 ABSOLUTE = RELATIVE = 1e-4
 """Of figures and both ends of their intervals. Products of float32 matrices of other sizes round otherwise, by about 1e-7 of a stream."""
-BATCHED = [f"harness.{module}.BATCH" for module in ("sweep", "branches", "refitting", "lora")]
+BATCHED = [f"harness.{module}.BATCH" for module in ("batching", "refitting")]
 
 
 def test_the_docs_say_the_same_tolerance():

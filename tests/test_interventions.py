@@ -221,7 +221,7 @@ def variants(anatomy, block):
 @pytest.mark.parametrize(("batch", "group"), [(8, 128), (1, 1), (3, 11), (64, 10)])
 def test_a_branch_ends_where_the_models_own_forward_ends(subject, family, block, batch, group, monkeypatch):
     """Final streams and logits are the same, whatever is batched and grouped, and the clean stream is left as it was."""
-    monkeypatch.setattr("harness.branches.BATCH", batch)
+    monkeypatch.setattr("harness.batching.BATCH", batch)
     monkeypatch.setattr("harness.branches.GROUP", group)
     model, anatomy, outputs = subject(family)
     clean, wanted = outputs[block].clone(), variants(anatomy, block)
@@ -257,7 +257,7 @@ def test_nothing_upstream_runs_again_and_variants_share_batches():
     for index, layer in enumerate(model.layers):
         layer.mlp.register_forward_hook(lambda module, args, out, index=index: calls.append((index, len(args[0]))))
     list(branch(anatomy, clean, 2, IDS, push, windows=[0, 1, 2, 4]))
-    assert calls == [(b, size) for size in (8, 8, 4) for b in (3, 4, 5)]
+    assert calls == [(b, size) for b in (3, 4, 5) for size in (8, 8, 4)]
     assert len(list(branch(anatomy, clean, 5, IDS, push[-1:]))) == 1
     assert len(calls) == 9
 

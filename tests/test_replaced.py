@@ -130,7 +130,7 @@ def variants(anatomy, streams, block):
 @pytest.mark.parametrize(("batch", "group"), [(8, 128), (3, 11)])
 def test_a_branch_with_maps_ends_where_the_models_own_forward_ends(subject, family, block, batch, group, monkeypatch):
     """Final streams are the same, whatever is batched together, though the replaced blocks are not run."""
-    monkeypatch.setattr("harness.branches.BATCH", batch)
+    monkeypatch.setattr("harness.batching.BATCH", batch)
     monkeypatch.setattr("harness.branches.GROUP", group)
     model, anatomy, streams = subject(family)
     wanted = [v for v in variants(anatomy, streams, block) if not any(i.block < 0 for i in v)]
@@ -156,7 +156,7 @@ def test_replaced_blocks_are_not_run():
 
 def test_one_block_is_run_on_a_changed_stream(subject, monkeypatch):
     """As the model would run it, in batches, and only that block."""
-    monkeypatch.setattr("harness.branches.BATCH", 2)
+    monkeypatch.setattr("harness.batching.BATCH", 2)
     model, anatomy, streams = subject("gpt2")
     push = Added(0, None, 0.3 * rows(1, 32, 3)[0].double())
     seen = forward(model, anatomy, (push,), list(range(WINDOWS)))[0]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.admission import dissect
+from harness.batching import BATCH
 from harness.bookmark import StoreBookmark
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.measurement import INTERVENTION
@@ -16,7 +17,7 @@ from harness.spectra import Spectra
 from harness.spectra_sweep import SpectraVisitor
 from harness.store import Store
 from harness.streams import Keeper, Streams, grouped, keep
-from harness.sweep import BATCH, sweep
+from harness.sweep import sweep
 from harness.typical import typical
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import build
@@ -126,7 +127,7 @@ def test_kept_streams_take_no_bookmark():
     """They are made anew instead: a sweep refuses to keep a place for them, before anything runs."""
     _, anatomy = subject("gpt2")
     with pytest.raises(TypeError, match="takes no bookmark"):
-        sweep(anatomy, IDS, [Keeper(Streams(IDS), [1], 4.0)], bookmark=StoreBookmark(Store(None), {}, 8))
+        sweep(anatomy, IDS, [Keeper(Streams(IDS), [1], 4.0)], bookmark=StoreBookmark(Store(None), {}))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "planted"])

@@ -10,10 +10,11 @@ import torch
 
 from harness.admission import dissect
 from harness.affine_linearity import AffineLinearity
+from harness.batching import BATCH
 from harness.errors import MeasurementError
 from harness.protocol import Protocol
 from harness.rank_linearity import RankLinearity
-from harness.sweep import BATCH, sweep
+from harness.sweep import sweep
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import build
 
@@ -122,7 +123,7 @@ def test_figures_do_not_depend_on_the_batch_size(visitor, monkeypatch):
     anatomy = dissect(build("llama"))
     results = []
     for batch in (1, 5, 24):
-        monkeypatch.setattr("harness.sweep.BATCH", batch)
+        monkeypatch.setattr("harness.batching.BATCH", batch)
         watcher = visitor(16, 8, 32, protocol, "cpu")
         sweep(anatomy, windows_of(97), [watcher])
         results.append(watcher.result())
@@ -179,7 +180,7 @@ def test_a_sweep_taken_up_at_any_block_gives_the_same_bits(visitor, dtype):
 
 def dropped(state):
     """Without one stream."""
-    return {name: array for name, array in state.items() if name != "stream/calibration/0"}
+    return {name: array for name, array in state.items() if name != "stream/calibration"}
 
 
 @pytest.mark.parametrize("visitor", [RankLinearity, AffineLinearity])
@@ -191,7 +192,7 @@ def dropped(state):
         (-1, lambda state: state),
         (1, lambda state: state),
         (2, dropped),
-        (2, lambda state: {**state, "stream/calibration/0": state["stream/calibration/0"][:-1]}),
+        (2, lambda state: {**state, "stream/calibration": state["stream/calibration"][:-1]}),
         (2, lambda state: {**state, "more": np.zeros(3)}),
         (2, lambda state: {**state, "visitor0/2/value": np.zeros(())}),
         (2, lambda state: {name: a[..., None] if name.endswith("value") else a for name, a in state.items()}),
