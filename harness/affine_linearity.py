@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,16 +16,17 @@ from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
 from harness.statistics import Array
-from harness.sweep import moment_device, sweep
+from harness.sweep import moment_device
 from harness.typical import typical
+from harness.visits import Visit
 from harness.work import Work
 
 
-def measure(work: Work) -> dict[str, Array]:
-    """Measure the rung, taking up an interrupted sweep where it was."""
+@contextmanager
+def visit(work: Work) -> Iterator[Visit]:
+    """Measure the rung in one sweep."""
     visitor = AffineLinearity(len(work.ids[CALIBRATION]), len(work.ids[EVALUATION]), work.width, work.protocol, work.subject.device)
-    sweep(work.anatomy, work.ids, [visitor], work.subject.device, work.progress, work.bookmark)
-    return flattened(visitor.result())
+    yield Visit([visitor], lambda: flattened(visitor.result()))
 
 
 class AffineLinearity:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from harness.errors import MeasurementError, MemoryShortageError
 from harness.store import Key, Record, Store
 
 _SHARE = 0.05  # of the sweep's time that may go into saving
@@ -52,6 +54,16 @@ class StoreBookmark:
         self._store.put(unfinished(self._key), Record(state(), {"block": block}))
         self._last = time.monotonic()
         self._cost = self._last - start
+
+    @contextmanager
+    def dropped_on_failure(self) -> Iterator[None]:
+        """Forget it where measuring fails, but for want of memory: it would fail again."""
+        try:
+            yield
+        except MeasurementError as error:
+            if not isinstance(error, MemoryShortageError):
+                self.drop()
+            raise
 
     def drop(self) -> None:
         """Forget it: the sweep is finished."""

@@ -80,6 +80,11 @@ class LayerInputs:
         return [layer for weight in self._weights[block] if self._usable(weight) for layer in self._found[block][weight.name]]
 
     @property
+    def changes_experts(self) -> bool:
+        """Whether the model has experts, whose products come out otherwise in the last digits meanwhile."""
+        return any(weight.expert for weights in self._weights for weight in weights)
+
+    @property
     def unseen(self) -> list[str]:
         """Weight matrices of blocks taken so far that are no layers here, and why; routers apart, which are left alone."""
         found = []

@@ -72,13 +72,23 @@ class Measurement:
     easy: tuple[str, ...] = ()
     depends: tuple[str, ...] = ()
 
+    @property
+    def visits(self) -> bool:
+        """Whether ``code`` is a visit to a sweep (:mod:`harness.visits`), which several measurements can share."""
+        return self.code.partition(":")[2].startswith("visit")
+
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``. What is made anew when memory runs out says :mod:`harness.batching`."""
         from harness.batching import completed
+        from harness.visits import make_alone
 
+        return completed(lambda: make_alone(work, self.function()) if self.visits else self.function()(work))
+
+    def function(self) -> Callable[[Work], Any]:
+        """Return what ``code`` names."""
         module, function = self.code.split(":")
-        made: Callable[[Work], Arrays] = getattr(import_module(module), function)
-        return completed(lambda: made(work))
+        found: Callable[[Work], Any] = getattr(import_module(module), function)
+        return found
 
     def read(self, arrays: Mapping[str, Array], sizes: Sizes) -> dict[str, Any]:
         """Return rung → result. Raises ValueError for arrays that are not this measurement's."""
@@ -126,10 +136,10 @@ _STORED = (*_GROUPED, "reconstruction", "seed")
 _TRAINED: Depends = ((*_TYPICAL, "seed"), (*_GROUPED, "seed"))
 
 RANK = Measurement(
-    "linearity by rank-k maps", 1, PAPER, _MOMENTS, "harness.rank_linearity:measure", _linearity, keeps=False, depends=_BY_RANK
+    "linearity by rank-k maps", 1, PAPER, _MOMENTS, "harness.rank_linearity:visit", _linearity, keeps=False, depends=_BY_RANK
 )
 AFFINE = Measurement(
-    "linearity by affine maps", 1, STRICT, _STRICT, "harness.affine_linearity:measure", _linearity, _BOTH, keeps=False, depends=_AFFINELY
+    "linearity by affine maps", 1, STRICT, _STRICT, "harness.affine_linearity:visit", _linearity, _BOTH, keeps=False, depends=_AFFINELY
 )
 SPECTRA = Measurement(
     "variance at every boundary", 1, PAPER, _INTERVENTIONS, "harness.spectra_sweep:measure", _findings(Spectra), depends=_TYPICAL
@@ -187,7 +197,7 @@ SHIFT = _on_both("linearity after upstream change", replacement.Shift, "harness.
 EACH = _on_both(
     "replacement of every block",
     replacement.Each,
-    "harness.replacing_each:measure",
+    "harness.replacing_each:visit",
     _INTERVENTIONS,
     brings=((RANK,), (AFFINE,)),
     keeps=False,
@@ -205,7 +215,7 @@ TRANSFER = _on_both(
 ARENA = _on_both(
     "reconstruction of every layer",
     Reconstruction,
-    "harness.reconstructing:measure",
+    "harness.reconstructing:visit",
     _MOMENTS,
     keeps=False,
     splits=(_BOTH, _BOTH),
@@ -216,7 +226,7 @@ CHALLENGED = Measurement(
     1,
     STRICT,
     _STRICT,
-    "harness.reconstructing:measure",
+    "harness.reconstructing:visit",
     _findings(Reconstruction),
     _BOTH,
     keeps=False,
@@ -225,7 +235,7 @@ CHALLENGED = Measurement(
 QUANTISED = _on_both(
     "all layers quantised",
     Quantised,
-    "harness.reconstructing:measure_quantised",
+    "harness.reconstructing:visit_quantised",
     _INTERVENTIONS,
     brings=((ARENA[0],), (ARENA[1], CHALLENGED)),
     keeps=False,

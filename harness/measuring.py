@@ -1,34 +1,30 @@
-"""Measuring once: one model on one corpus; what is asked for is found in the store or measured, and kept. No torch until it must."""
+"""Measuring once: what is asked for is found in the store or measured, and kept; what visits a sweep shares it. No torch until it must."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fixtures.corpus import Corpus, Splits
+from fixtures.corpus import Corpus
 from fixtures.models import Model
-from fixtures.sources import Hub
-from harness import challengers, layouts
 from harness import measurement as m
 from harness.bookmark import StoreBookmark, unfinished
-from harness.errors import LongWorkError, MeasurementError, MemoryShortageError, TextError, again
-from harness.guarded import as_keyed, guarded
+from harness.errors import LongWorkError, MeasurementError, TextError, again
+from harness.guarded import guarded
 from harness.layouts import Windows
-from harness.measurement import Measurement, Sizes
+from harness.measurement import Arrays, Measurement, Sizes
+from harness.pair import Pair
 from harness.statistics import Array
 from harness.store import Record
-from harness.subject import SubjectFacts, library_versions
+from harness.subject import SubjectFacts
 from harness.work import Work
 
 if TYPE_CHECKING:
     from harness.bench import Bench
     from harness.loading import Subject
-    from harness.streams import Streams
+    from harness.streams import Keeping, Streams
     from harness.sweep import Progress
 
 Announce = Callable[[str], "Progress"]
@@ -38,46 +34,20 @@ Handed = tuple[Measurement, dict[str, Any] | Exception]
 """A measurement, with its results by rung, or what was raised in their place."""
 
 
-class Measuring:
-    """One model on one corpus under one protocol: its windows, and the way to any measurement."""
+class Measuring(Pair):
+    """The way to any measurement of one model on one corpus under one protocol."""
 
     def __init__(self, bench: Bench, model: Model, corpus: Corpus, facts: SubjectFacts) -> None:
-        self.model, self.corpus, self.facts, self.protocol = model, corpus, facts, bench.protocol
+        super().__init__(bench, model, corpus, facts)
         self.timings: dict[str, dict[str, Any]] = {}
         self.handed: dict[str, Handed] = {}
         """By name, every measurement that was handed out since this was last emptied."""
         self.written: dict[str, Any] = {}
         """Likewise what was said of files that a run writes beside its figures: ``maps``, ``tokens``; or what was raised."""
-        self._bench = bench
         self._found: dict[str, dict[str, Any]] = {}
-        self._windows: dict[str, Windows] = {}
         self._failed: dict[str, Exception] = {}
-
-    @property
-    def splits(self) -> Splits:
-        """The text of the corpus. Raises CorpusError when it cannot be had."""
-        return self._bench.text(self.corpus)
-
-    @property
-    def source(self) -> str:
-        """Where the model's files are, for a report: the path, or repository and commit."""
-        path = self._bench.path(self.model)
-        return f"{self.model.source.repo} at {path.name}" if isinstance(self.model.source, Hub) else str(path)
-
-    def windows(self, layout: str) -> Windows:
-        """Token ids of a layout's windows, split → ``(windows, tokens) int64``. Raises TextError when the text is too short."""
-        found = self._find_windows(layout)
-        assert found is not None
-        return found
-
-    def sizes(self, rung: str) -> dict[str, int]:
-        """Windows of each split on a rung."""
-        return {split: len(ids) for split, ids in self.windows(layout_of(rung)).items()}
-
-    def unknown(self, rung: str) -> float:
-        """Share of the windows' tokens that are the tokenizer's token for what it does not know, on a rung."""
-        ids = np.concatenate([ids.ravel() for ids in self.windows(layout_of(rung)).values()])
-        return float((ids == self.facts.unknown).mean())
+        self._apart: set[str] = set()
+        """Layouts on which a shared sweep has failed."""
 
     def is_stored(self, measurement: Measurement) -> bool:
         """Whether a measurement can be read from the store, as far as that is known without loading the model."""
@@ -158,18 +128,72 @@ class Measuring:
 
     def _measure(self, measurement: Measurement) -> dict[str, Any]:
         ids, store = self.windows(measurement.layout), self._bench.store
-        needed, sizes = {split: ids[split] for split in measurement.needs()}, self._sizes_of(ids)
-        counts = {split: len(i) for split, i in needed.items()}
-        found = self._stored(measurement, self._key(measurement, ids), sizes)
+        found = self._stored(measurement, self._key(measurement, ids), self._sizes_of(ids))
         if found is not None:
-            self.timings[measurement.name] = {"stored": True, "windows": counts}
+            self.timings[measurement.name] = {"stored": True, "windows": self._counts(measurement, ids)}
             store.drop(unfinished(self._key(measurement, ids)))  # A process killed between the two left it.
             return found
         if not self._may(measurement):
             raise LongWorkError
         self.facts = (subject := self._bench.load(self.model)).facts
-        bookmark = StoreBookmark(store, key := self._key(measurement, ids))
-        start, announced = time.perf_counter(), self._bench.announce(measurement.name)
+        if measurement.visits:
+            self._share(subject, measurement.layout, measurement)
+            if measurement.name in self._found:
+                return self._found[measurement.name]
+        work = self._work(subject, measurement, ids, self._bench.announce(measurement.name))
+        start = time.perf_counter()
+        with work.bookmark.dropped_on_failure():
+            arrays = measurement.measure(work)
+            found = measurement.read(arrays, self._sizes_of(ids))
+        self._put(measurement, arrays, found, ids, {"seconds": round(time.perf_counter() - start, 2)})
+        work.bookmark.drop()
+        return found
+
+    def _share(self, subject: Subject, layout: str, asked: Measurement | None = None) -> None:
+        """Make what is wanted of a layout and visits a sweep in one, with its streams where they will be needed.
+
+        Nothing is done where only one thing would be made; where anything fails, each is made on its own when it is asked for.
+        """
+        others = [other for other in self._visiting(layout) if asked is None or (other != asked and other.code != asked.code)]
+        members = [asked] if asked and asked.brings else [*([asked] if asked else []), *others]
+        keeps = asked is None or (bool(self._wanted) and self._start_from_streams(layout))
+        keeps = keeps and layout not in self._bench.streams(self.model, self.corpus)
+        if layout in self._apart or not members or len(members) + keeps < 2:
+            return
+        from harness.batching import completed
+        from harness.visits import opened
+
+        ids, names, start = self.windows(layout), [member.name for member in members], time.perf_counter()
+        keeping = self._keeping(subject, layout) if keeps else None
+        progress = self._bench.announce(" + ".join([*names, *(["streams"] if keeping else [])]))
+
+        def once() -> tuple[StoreBookmark, list[tuple[Measurement, Arrays]], bool]:
+            with opened([self._work(subject, member, ids, progress, *names[1:]) for member in members]) as visits:
+                arrays, seen = visits.sweep(ids, keeping.visitors if keeping else [])
+                return visits.bookmark, list(zip(visits.measurements, arrays, strict=True)), seen
+
+        try:
+            bookmark, made, seen = completed(once)
+            found = [member.read(arrays, self._sizes_of(ids)) for member, arrays in made]
+        except MeasurementError:
+            self._apart.add(layout)
+            return
+        for (member, arrays), results in zip(made, found, strict=True):
+            first, seconds = made[0][0], round(time.perf_counter() - start, 2)
+            self._put(member, arrays, results, ids, {"seconds": seconds} if member is first else {"with": first.name})
+        bookmark.drop()
+        if keeping and seen:
+            self._hold(layout, keeping.kept())
+
+    def _visiting(self, layout: str) -> list[Measurement]:
+        """Return what is wanted of a layout, is to be made, and visits a sweep but runs nothing above its blocks; each code once."""
+        brought = {other.name for each in self._wanted for other in each.brings if self._may(each) and not self.is_stored(each)}
+        known = {*self._found, *self._failed, *brought}
+        mine = [each for each in self._wanted if each.visits and not each.brings and each.layout == layout and each.name not in known]
+        return list({each.code: each for each in reversed(mine) if self._may(each) and not self.is_stored(each)}.values())[::-1]
+
+    def _work(self, subject: Subject, measurement: Measurement, ids: Windows, progress: Progress, *beside: str) -> Work:
+        """Return what a measurement is made from; ``beside``: what else is made in its sweep, which its bookmark is of."""
 
         def also(other: Measurement, arrays: dict[str, Array]) -> None:
             self._take(other, arrays, ids, measurement.name)
@@ -184,117 +208,58 @@ class Measuring:
             _ = protocol.typical_factor  # The tokens that are marked in them depend on it.
             return self._streams(subject, measurement)
 
-        work = Work(subject, measurement, needed, protocol, announced, bookmark, streams, also, maps)
-        try:
-            arrays = measurement.measure(work)
-            found = measurement.read(arrays, sizes)
-        except MeasurementError as error:
-            if not isinstance(error, MemoryShortageError):
-                bookmark.drop()
-            raise
-        seconds = round(time.perf_counter() - start, 2)
-        self.timings[measurement.name] = {"stored": False, "seconds": seconds, "windows": counts}
-        store.put(key, Record(arrays, {**self._names(), "seconds": seconds}))
-        bookmark.drop()
-        return found
+        key = self._key(measurement, ids)
+        bookmark = StoreBookmark(self._bench.store, {**key, "beside": beside} if beside else key)
+        needed = {split: ids[split] for split in measurement.needs()}
+        return Work(subject, measurement, needed, protocol, progress, bookmark, streams, also, maps)
+
+    def _put(self, measurement: Measurement, arrays: dict[str, Array], found: dict[str, Any], ids: Windows, how: dict[str, Any]) -> None:
+        """Keep what was measured, ``how``: in how many seconds, or with what else."""
+        self._found[measurement.name] = found
+        self.timings[measurement.name] = {"stored": False, **how, "windows": self._counts(measurement, ids)}
+        seconds = {name: how[name] for name in ("seconds",) if name in how}
+        self._bench.store.put(self._key(measurement, ids), Record(arrays, {**self._names(), **seconds}))
+
+    def _counts(self, measurement: Measurement, ids: Windows) -> dict[str, int]:
+        return {split: len(ids[split]) for split in measurement.needs()}
 
     def _take(self, measurement: Measurement, arrays: dict[str, Array], ids: Windows, bringer: str) -> None:
         """Keep what came with another measurement."""
         if measurement.name not in self._found:
-            self._found[measurement.name] = measurement.read(arrays, self._sizes_of(ids))
-            counts = {split: len(ids[split]) for split in measurement.needs()}
-            self.timings[measurement.name] = {"stored": False, "with": bringer, "windows": counts}
-            self._bench.store.put(self._key(measurement, ids), Record(arrays, self._names()))
+            self._put(measurement, arrays, measurement.read(arrays, self._sizes_of(ids)), ids, {"with": bringer})
 
     def _stored(self, measurement: Measurement, key: dict[str, Any], sizes: Sizes) -> dict[str, Any] | None:
         return self._bench.store.get(key, lambda record: measurement.read(record.arrays, sizes))
 
     def _streams(self, subject: Subject, measurement: Measurement) -> Streams:
         """Return the kept streams of a layout; they live until nothing that is wanted starts from them, or other streams are kept."""
-        from harness.spectra_sweep import SpectraVisitor
-        from harness.streams import DEPENDS, EASY, keep
-
         held, layout, asked = self._bench.streams(self.model, self.corpus), measurement.layout, measurement is m.SPECTRA
-        kept = held.get(layout)
-        if kept is None or (asked and kept.spectra is None):
-            wanted = asked or (layout == m.PAPER and m.SPECTRA in self._wanted and not self.is_stored(m.SPECTRA))
-            visitor = SpectraVisitor(subject.anatomy.width, self.protocol.typical_factor, subject.device) if wanted else None
-            progress = self._bench.announce(f"streams, {layout} windows")
-            protocol = guarded(self.protocol, DEPENDS, EASY, "what keeps streams")
-            kept = held[layout] = keep(subject.anatomy, self.windows(layout), protocol, visitor, subject.device, progress)
-            if kept.spectra is not None:  # Already paid for.
-                self._bench.store.put(self._key(m.SPECTRA, self.windows(layout)), Record(kept.spectra, self._names()))
-        return kept
+        if layout not in held:
+            self._share(subject, layout)
+        if layout not in held or (asked and held[layout].spectra is None):
+            from harness.sweep import sweep
 
-    def _find_windows(self, layout: str, only_stored: bool = False) -> Windows | None:
-        if layout not in self._windows:
-            planned = layouts.plan(layout, self.protocol, self.facts.width)
-            key = {
-                "measurement": "windows",
-                "version": 3,
-                "tokenizer": self._bench.tokenizer(self.model),
-                "libraries": library_versions(),
-                "text": self.splits.fingerprint,
-                "rendered": self.corpus.render is not None,
-                "plan": planned,
-            }
-            found = self._bench.store.get(key, lambda record: layouts.decode(record, planned))
-            if found is None and only_stored:
-                return None
-            if found is None:
-                found = layouts.cut(planned, self._bench.load(self.model).tokenizer, self.corpus, self.splits, self.model.name)
-                self._bench.store.put(key, Record(found, self._names()))
-            layouts.check_fit(found, self.facts, self.model.name, self.corpus.name, self.protocol.window)
-            self._windows[layout] = found
-        return self._windows[layout]
+            keeping, ids = self._keeping(subject, layout, asked), self.windows(layout)
+            sweep(subject.anatomy, ids, keeping.visitors, subject.device, self._bench.announce(f"streams, {layout} windows"))
+            self._hold(layout, keeping.kept())
+        return held[layout]
 
-    def _sizes_of(self, ids: Windows) -> Sizes:
-        return Sizes(self.model.n_blocks, self.facts.width, self.protocol.groups, {split: len(i) for split, i in ids.items()})
+    def _keeping(self, subject: Subject, layout: str, spectra: bool = False) -> Keeping:
+        """Return what keeps the streams of a layout in a sweep, with the spectra where these are asked for or wanted."""
+        from harness.spectra_sweep import SpectraVisitor
+        from harness.streams import DEPENDS, EASY, Keeping
 
-    def key(self, measurement: Measurement) -> dict[str, Any]:
-        """Everything the figures of a measurement depend on, as the store names it by."""
-        return self._key(measurement, self.windows(measurement.layout))
+        wanted = spectra or (layout == m.PAPER and m.SPECTRA in self._wanted and not self.is_stored(m.SPECTRA))
+        visitor = SpectraVisitor(subject.anatomy.width, self.protocol.typical_factor, subject.device) if wanted else None
+        protocol = guarded(self.protocol, DEPENDS, EASY, "what keeps streams")
+        return Keeping(subject.anatomy, self.windows(layout), protocol, visitor)
 
-    def _key(self, measurement: Measurement, ids: Windows) -> dict[str, Any]:
-        needed = {split: ids[split] for split in measurement.needs()}
-        maps = {"maps": self._fitted_to(measurement)} if measurement in m.TRANSFER else {}
-        with_it = {"brings": [part for other in measurement.brings for part in (other.name, other.version)]} if measurement.brings else {}
-        entered = {"challengers": challengers.entered()} if measurement in (m.ARENA[1], m.QUANTISED[1]) and challengers.ENTERED else {}
-        what = {"measurement": measurement.name, "version": measurement.version, **with_it, **entered}
-        conditions = self.conditions(needed)
-        if measurement.of_weights:
-            del conditions["text"]
-        conditions["protocol"] = as_keyed(self.protocol, measurement.depends, measurement.easy)
-        if measurement in m.EXIT:  # It keeps the text of tokens.
-            conditions["tokenizer"] = self._bench.tokenizer(self.model)
-        return {**what, **conditions, **maps}
-
-    def conditions(self, tokens: Windows) -> dict[str, Any]:
-        """Everything that figures of these windows depend on, but for what is measured, and the sizes of claim 5."""
-        facts, protocol = self.facts, self.protocol.as_dict()
-        del protocol["easy"]
-        return {
-            "weights": facts.weights,
-            "blocks": self.model.blocks,
-            "text": self.splits.fingerprint,
-            "tokens": {split: [list(i.shape), hashlib.sha256(i.tobytes()).hexdigest()] for split, i in tokens.items()},
-            "protocol": protocol,
-            "dtype": facts.dtype,
-            "attention": facts.attention,
-            "device": facts.device_kind,
-            # A model spread over devices keeps its head in its own type, whatever the device.
-            **({"spread": True} if self._bench.placement.device_map is not None else {}),
-        }
+    def _hold(self, layout: str, streams: Streams) -> None:
+        self._bench.streams(self.model, self.corpus)[layout] = streams
+        if streams.spectra is not None:  # Already paid for.
+            self._bench.store.put(self._key(m.SPECTRA, self.windows(layout)), Record(streams.spectra, self._names()))
 
     def _fitted_to(self, measurement: Measurement) -> list[dict[str, Any]]:
         """What the maps that are scored depend on."""
         own = m.on(m.LAST_MAP, measurement.rungs[0])
         return [lab._key(own, lab.windows(own.layout)) for lab in (self, *self._elsewhere(measurement.rungs[0]))]
-
-    def _names(self) -> dict[str, str]:
-        return {"model": self.model.name, "corpus": self.corpus.name}
-
-
-def layout_of(rung: str) -> str:
-    """Return the layout whose windows a rung is measured on."""
-    return m.STRICT if rung == "strict" else m.PAPER

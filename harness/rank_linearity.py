@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,18 +17,19 @@ from harness.moments import Moments, Sums
 from harness.protocol import Protocol
 from harness.solving import names_the_block
 from harness.statistics import Array
-from harness.sweep import moment_device, sweep
+from harness.sweep import moment_device
 from harness.typical import typical
+from harness.visits import Visit
 from harness.work import Work
 
 RUNGS = ("paper", "held-out", "typical")
 
 
-def measure(work: Work) -> dict[str, Array]:
-    """Measure all three rungs, taking up an interrupted sweep where it was."""
+@contextmanager
+def visit(work: Work) -> Iterator[Visit]:
+    """Measure all three rungs in one sweep."""
     visitor = RankLinearity(len(work.ids[CALIBRATION]), len(work.ids[EVALUATION]), work.width, work.protocol, work.subject.device)
-    sweep(work.anatomy, work.ids, [visitor], work.subject.device, work.progress, work.bookmark)
-    return flattened(visitor.result())
+    yield Visit([visitor], lambda: flattened(visitor.result()))
 
 
 class RankLinearity:

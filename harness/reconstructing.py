@@ -6,7 +6,8 @@ The sweep gathers second moments of what the layers of the block at hand read; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,30 +29,33 @@ from harness.methods import CODEBOOKS, WALL, Given, Inputs, Method, challengers
 from harness.reconstruction import Reconstruction
 from harness.solving import names_the_block
 from harness.statistics import Array
-from harness.sweep import moment_device, sweep
+from harness.sweep import moment_device
 from harness.typical import typical
+from harness.visits import Visit
 from harness.work import Work
 
 
-def measure(work: Work) -> dict[str, Array]:
-    """Measure the arena of a layout, taking up an interrupted sweep where it was."""
-    return _swept(work, slow=work.measurement is CHALLENGED).result(work.measurement)
-
-
-def measure_quantised(work: Work) -> dict[str, Array]:
-    """Measure what quantising all layers costs, by every method; the arena comes with it."""
-    visitor = _swept(work, None, downstream=True)
-    for other in work.measurement.brings:
-        work.also(other, visitor.result(other))
-    assert visitor.downstream is not None
-    return visitor.downstream.result()
-
-
-def _swept(work: Work, slow: bool | None, downstream: bool = False) -> ReconstructionVisitor:
+@contextmanager
+def visit(work: Work) -> Iterator[Visit]:
+    """Measure the arena of a layout in one sweep."""
     with LayerInputs(work.anatomy) as inputs:
-        visitor = ReconstructionVisitor(work, inputs, methods_of(work.strict, slow), downstream)
-        sweep(work.anatomy, work.ids, [visitor], work.subject.device, work.progress, work.bookmark)
-    return visitor
+        visitor = ReconstructionVisitor(work, inputs, methods_of(work.strict, work.measurement is CHALLENGED), downstream=False)
+        yield Visit([visitor], lambda: visitor.result(work.measurement), alone=inputs.changes_experts)
+
+
+@contextmanager
+def visit_quantised(work: Work) -> Iterator[Visit]:
+    """Measure what quantising all layers costs, by every method, in one sweep; the arena comes with it."""
+    with LayerInputs(work.anatomy) as inputs:
+        visitor = ReconstructionVisitor(work, inputs, methods_of(work.strict, None), downstream=True)
+
+        def result() -> dict[str, Array]:
+            for other in work.measurement.brings:
+                work.also(other, visitor.result(other))
+            assert visitor.downstream is not None
+            return visitor.downstream.result()
+
+        yield Visit([visitor], result, alone=inputs.changes_experts)
 
 
 def methods_of(strict: bool, slow: bool | None) -> dict[str, Method]:

@@ -6,7 +6,8 @@ each variant. The fits are those of :mod:`harness.rank_linearity` and :mod:`harn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -22,19 +23,23 @@ from harness.rank_linearity import RankLinearity
 from harness.replaced import Replaced
 from harness.statistics import Array
 from harness.streams import final_streams
-from harness.sweep import sweep
 from harness.typical import typical
+from harness.visits import Visit
 from harness.work import Work
 
 
-def measure(work: Work) -> dict[str, Array]:
-    """Measure ``paper`` and ``typical``, or ``strict``, taking up an interrupted sweep where it was; linearity comes with it."""
+@contextmanager
+def visit(work: Work) -> Iterator[Visit]:
+    """Measure ``paper`` and ``typical``, or ``strict``, in one sweep; linearity comes with it."""
     sizes, make = (len(work.ids[CALIBRATION]), len(work.ids[EVALUATION])), AffineLinearity if work.strict else RankLinearity
     fits = make(*sizes, work.width, work.protocol, work.subject.device)
     visitor = EachReplaced(work, fits)
-    sweep(work.anatomy, work.ids, [visitor, fits], work.subject.device, work.progress, work.bookmark)
-    work.also(AFFINE if work.strict else RANK, flattened(fits.result()))
-    return visitor.result()
+
+    def result() -> dict[str, Array]:
+        work.also(AFFINE if work.strict else RANK, flattened(fits.result()))
+        return visitor.result()
+
+    yield Visit([visitor, fits], result)
 
 
 class EachReplaced:

@@ -97,6 +97,25 @@ class Keeper:
         self._block = block + 1
 
 
+class Keeping:
+    """Streams in the making: ``visitors`` for a sweep over a layout's windows, and what it has kept once it has ended.
+
+    Kept are :func:`harness.layouts.boundaries`. ``spectra`` watches the same sweep.
+    """
+
+    def __init__(self, anatomy: Anatomy, ids: dict[str, Ids], protocol: Protocol, spectra: SpectraVisitor | None) -> None:
+        blocks, self._spectra = len(anatomy.blocks), spectra
+        self._streams, wanted = Streams(dict(ids)), boundaries(STRICT if INTERVENTION in ids else PAPER, protocol, blocks)
+        keeper = Keeper(self._streams, wanted, protocol.typical_factor, protocol.easy.looked_at(blocks))
+        self.visitors: list[Visitor] = [keeper, *([spectra] if spectra else [])]
+
+    def kept(self) -> Streams:
+        """Return what was kept."""
+        self._streams.name_interventions()
+        self._streams.spectra = self._spectra.result() if self._spectra else None
+        return self._streams
+
+
 def keep(
     anatomy: Anatomy,
     ids: dict[str, Ids],
@@ -105,17 +124,10 @@ def keep(
     device: torch.device,
     progress: Progress,
 ) -> Streams:
-    """Sweep once and keep what interventions start from: :func:`harness.layouts.boundaries`. ``spectra`` watches the same sweep."""
-    own = INTERVENTION in ids
-    streams, wanted = Streams(dict(ids)), boundaries(STRICT if own else PAPER, protocol, len(anatomy.blocks))
-    looked_at = protocol.easy.looked_at(len(anatomy.blocks))
-    visitors: list[Visitor] = [Keeper(streams, wanted, protocol.typical_factor, looked_at)]
-    if spectra:
-        visitors.append(spectra)
-    sweep(anatomy, ids, visitors, device, progress)
-    streams.name_interventions()
-    streams.spectra = spectra.result() if spectra else None
-    return streams
+    """Sweep once and keep what interventions start from (:class:`Keeping`)."""
+    keeping = Keeping(anatomy, ids, protocol, spectra)
+    sweep(anatomy, ids, keeping.visitors, device, progress)
+    return keeping.kept()
 
 
 def keep_some(

@@ -79,10 +79,12 @@ def sweep(
     device: torch.device | str = "cpu",
     progress: Progress = lambda done, total: None,
     bookmark: Bookmark | None = None,
-) -> None:
-    """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``.
+    passengers: Sequence[Visitor] = (),
+) -> int:
+    """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``; return the block it began at, 0 but for one taken up.
 
-    With a ``bookmark`` every visitor must be Resumable, else TypeError. Raises MeasurementError, naming the block, when the stream stops
+    With a ``bookmark`` every visitor must be Resumable, else TypeError. ``passengers``: visitors that need not be, and that see nothing of
+    a sweep that is taken up. Raises MeasurementError, naming the block, when the stream stops
     being finite. Memory that runs out in a block's run is a matter of that batch; in a visitor it raises TooManyTogetherError, or
     MemoryShortageError (:mod:`harness.batching`).
     """
@@ -111,21 +113,23 @@ def sweep(
     total, first = len(anatomy.blocks), 0
     if bookmark:
         first = bookmark.load(lambda block, state: _take_up(block, total, state, streams, resumable))
+    every = [*visitors, *(passengers if first == 0 else ())]
     for block in range(first, total):
         for split, ids in windows.items():
             for rows, after in anatomy.batching.each(SWEEP, len(ids), partial(run, block, split)):
                 check_finite(after, f"block {block}")
                 with _all_or_nothing(anatomy, len(after)):
-                    for visitor in visitors:
+                    for visitor in every:
                         visitor.see(split, rows.start, streams[split][rows], after)
                 streams[split][rows] = after
-            for visitor in visitors:
+            for visitor in every:
                 visitor.end_split(split)
-        for visitor in visitors:
+        for visitor in every:
             visitor.end_block(block)
         if bookmark and block + 1 < total:
             bookmark.save(block + 1, lambda: _put_down(streams, resumable))
         progress(block + 1, total)
+    return first
 
 
 @contextlib.contextmanager

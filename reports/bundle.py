@@ -21,7 +21,7 @@ from fixtures.naming import printable, readable_size
 from harness import atomic
 from harness.errors import LongWorkError, MeasurementError
 from harness.laboratory import Laboratory
-from harness.measuring import layout_of
+from harness.pair import layout_of
 from reports import bundle_file, commands
 from reports.document import Document
 from reports.ledger import Row

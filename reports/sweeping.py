@@ -17,7 +17,7 @@ from fixtures import CORPORA, Model
 from fixtures.naming import printable
 from harness import layouts
 from harness.measurement import Measurement, all_on
-from harness.measuring import layout_of
+from harness.pair import layout_of
 from harness.protocol import RUNGS, Protocol
 from harness.settings import CORPORA as TEXTS
 from harness.settings import DTYPE, FLOATS, ON_CPU, WINDOWS, AxisError, Setting, affects, axes_of, settings_of

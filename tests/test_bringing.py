@@ -65,7 +65,7 @@ def replaced(model, layout, bookmark=None):  # noqa: F811
     subject = types.SimpleNamespace(anatomy=dissect(model), device=cpu)
     measurement, nothing = on(EACH, layout), lambda done, total: None
     work = Work(subject, measurement, ids, PROTOCOL, nothing, bookmark, None, lambda _, arrays: brought.update(arrays), dict)
-    return {**replacing_each.measure(work), **{f"linearity/{name}": array for name, array in brought.items()}}
+    return {**measurement.measure(work), **{f"linearity/{name}": array for name, array in brought.items()}}
 
 
 @pytest.mark.parametrize("layout", ["paper", "strict"])
