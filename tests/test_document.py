@@ -239,6 +239,7 @@ def test_a_command_selects_its_cell_under_the_options_of_the_run():
         (["--corpus=claims", "--models-from", "claims/claim_mine.py"], ["--corpus=claims", "--models-from", "claims/claim_mine.py"]),
         (["--quick", "claims"], ["--quick"]),
         (["--bundle", "claims", "--seed", "3"], ["--seed", "3"]),
+        (["--no-store", "-x", "-vv", "--quick"], ["--quick"]),
     ],
 )
 def test_a_command_has_no_paths_of_tests_and_every_value(given, kept):
