@@ -29,7 +29,12 @@ MUTATIONS: list[Mutation] = [
         "                streams[split][rows.start] = after[0]\n",
         "test_sweep::test_visitors_see_the_models_own_stream",
     ),
-    ("harness/branches.py", "            final[batch] = stream\n", "            final[batch] += stream\n", "test_batching"),
+    (
+        "harness/branches.py",
+        "            final[batch] = stream\n",
+        "            final[batch] += stream\n",
+        "test_interventions::test_a_branch_ends_where_the_models_own_forward_ends",
+    ),
     (
         "harness/onloading.py",
         "        self._let_go()\n        # Outside",
