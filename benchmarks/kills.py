@@ -1,8 +1,8 @@
 """What killed runs leave: ``python -m benchmarks.kills [--model M] [--corpus C] [--points 50] [--select '-m claim4'] [--json FILE]``.
 
 One run that is left alone gives rows and a duration. Then the same command is killed, with SIGINT and SIGKILL by turns, at moments drawn
-uniformly over that duration, and given again: every other point in a store of its own and then run to its end, the others in one store that
-is killed again and again until a run gets through. Whatever ends must report the rows, claims and evidence of the run left alone, to the bit.
+uniformly over that duration, and given again: half the points in a store of their own and then run to its end, the others in one store that
+is killed again and again until a run gets through. Whatever ends must report rows, claims and evidence of the run left alone, to the bit.
 Exit code 1 when anything was wrong.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shlex
 import shutil
 import signal
@@ -35,8 +36,10 @@ _PATIENCE = 120.0
 
 @dataclass
 class Point:
-    """One killed run. ``moment`` and ``ended_after`` in seconds; ``saved``: of the uninterrupted run's seconds, how many the run that got
-    through did not take; None where another kill came first. ``wrong``: everything that should not be.
+    """One killed run.
+
+    ``moment`` and ``ended_after`` in seconds; ``saved``: of the uninterrupted run's processor seconds, how many the run that got through
+    did not take; None where another kill came first. ``wrong``: everything that should not be.
     """
 
     kind: str
@@ -58,9 +61,9 @@ class Killer:
         self._command += [f"--model={given.model}", f"--corpus={given.corpus}", *shlex.split(given.select)]
         self._folder, self._draw = folder, random.Random(given.seed)
         (folder / "tmp").mkdir()
-        start = time.monotonic()
+        start, before = time.monotonic(), _processor_seconds()
         code, _ = self._run("alone", None, None)
-        self.seconds = time.monotonic() - start
+        self.seconds, self.processor_seconds = time.monotonic() - start, _processor_seconds() - before
         if code != 0:
             raise SystemExit(f"the run that is left alone ends with {code}:\n{self._log('alone').read_text()[-2000:]}")
         self.expected = self._report("alone")
@@ -89,13 +92,14 @@ class Killer:
     def _killed(self, place: str, kind: str, which: signal.Signals) -> Point:
         """Run and kill; a run that ended before the kill came is compared as one that got through."""
         moment = self._draw.uniform(0, self.seconds)
-        start = time.monotonic()
+        start, before = time.monotonic(), _processor_seconds()
         code, hung = self._run(place, which, moment)
+        took = _processor_seconds() - before
         point = Point(kind, which.name, round(moment, 2), self._doing(place), round(time.monotonic() - start, 2))
         if hung:
             point.wrong.append(f"did not end within {_PATIENCE:.0f} s of SIGINT")
         if code == 0:
-            point.doing, point.saved = "ended before the kill", round(self.seconds - point.ended_after, 2)
+            point.doing, point.saved = "ended before the kill", round(self.processor_seconds - took, 2)
             self._compare(place, point)
         else:
             self._check_partial(place, point)
@@ -104,9 +108,9 @@ class Killer:
 
     def _finish(self, place: str, point: Point) -> Point:
         if point.equal is None:
-            start = time.monotonic()
+            before = _processor_seconds()
             code, _ = self._run(place, None, None)
-            point.saved = round(self.seconds - (time.monotonic() - start), 2)
+            point.saved = round(self.processor_seconds - (_processor_seconds() - before), 2)
             if code != 0:
                 point.wrong.append(f"run again it ends with {code}: {self._log(place).read_text(errors='replace')[-500:]}")
             else:
@@ -195,6 +199,12 @@ class Killer:
             point.wrong.append(f"the store does not verify: {done.stdout}{done.stderr}")
 
 
+def _processor_seconds() -> float:
+    """Return what the processes that were waited for have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> int:
     """Kill, print the table, write the record; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -207,7 +217,10 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         killer, points = Killer(given, Path(folder)), list[Point]()
-        print(f"left alone: {killer.seconds:.1f} s, {len(killer.expected['rows'])} rows", flush=True)
+        print(
+            f"left alone: {killer.seconds:.1f} s, of the processor {killer.processor_seconds:.1f} s, {len(killer.expected['rows'])} rows",
+            flush=True,
+        )
         print(f"{'':4} {'kind':9} {'signal':7} {'at s':>6} {'end s':>6} {'rows':5} {'saved s':>7}  {'its report':15} doing", flush=True)
         while len(points) < given.points:
             if len(points) < given.points / 2:
@@ -234,7 +247,13 @@ def main() -> int:
     print(f"temporary files left: {', '.join(left) or 'none'}")
     if given.json:
         command = {name: str(value) for name, value in vars(given).items()}
-        record = {"given": command, "seconds": killer.seconds, "points": [asdict(point) for point in points], "left": left}
+        record = {
+            "given": command,
+            "seconds": killer.seconds,
+            "processor_seconds": killer.processor_seconds,
+            "points": [asdict(point) for point in points],
+            "left": left,
+        }
         given.json.write_text(json.dumps(record, indent=1) + "\n")
     return int(wrong > 0)
 

@@ -172,9 +172,8 @@ def _verified(file: Path) -> tuple[dict[str, Any], Record]:
     if digest != _digest(header, arrays):
         raise ValueError("its digest does not match its contents")
     if header.get("format") != FORMAT or set(header) != _HEADER:
-        raise ValueError(
-            f"of format {printable(header.get('format'))}, {', '.join(sorted(map(printable, header)))}; this is format {FORMAT}"
-        )
+        found = f"format {printable(header.get('format'))} with {', '.join(sorted(map(printable, header)))}"
+        raise ValueError(f"{found}; this version reads format {FORMAT} with {', '.join(sorted(_HEADER))}")
     key, notes = json.loads(header["key"]), json.loads(header["notes"])
     if not isinstance(key, dict) or not isinstance(notes, dict):
         raise ValueError("key or notes are not objects")

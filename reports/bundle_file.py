@@ -65,7 +65,7 @@ def finish(folder: Path, contents: Mapping[str, Any], names: set[str]) -> str:
     files = {name: {"sha256": Path(name).stem, "bytes": (folder / name).stat().st_size} for name in sorted(names)}
     whole = {"kind": KIND, "format": FORMAT, **contents, "files": files}
     whole["sha256"] = digest(whole)
-    (folder / MANIFEST).write_bytes(_rendered(whole))
+    atomic.write(folder / MANIFEST, _rendered(whole))
     return str(whole["sha256"])
 
 
