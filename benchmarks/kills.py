@@ -29,6 +29,7 @@ from reports.document import ReportError, from_contents
 
 ROOT = Path(__file__).parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGKILL)
+ENDED = "ended before the kill"
 _COMPARED = ("rows", "claims", "evidence")
 _PATIENCE = 120.0
 """Seconds that a run may take to end after SIGINT."""
@@ -99,7 +100,7 @@ class Killer:
         if hung:
             point.wrong.append(f"did not end within {_PATIENCE:.0f} s of SIGINT")
         if code == 0:
-            point.doing, point.saved = "ended before the kill", round(self.processor_seconds - took, 2)
+            point.doing, point.saved = ENDED, round(self.processor_seconds - took, 2)
             self._compare(place, point)
         else:
             self._check_partial(place, point)
@@ -238,12 +239,8 @@ def main() -> int:
                 )
         wrong = sum(bool(point.wrong) for point in points)
         left = killer.leftovers()
-    finished = sum(point.equal is not None for point in points)
-    print(
-        f"{len(points)} kills; {finished} runs got through, all with equal rows"
-        if not wrong
-        else f"{wrong} of {len(points)} kills went wrong"
-    )
+    killed, finished = sum(point.doing != ENDED for point in points), sum(point.equal is not None for point in points)
+    print(f"{len(points)} points: {killed} runs killed, {finished} got through, {wrong or 'nothing'} wrong")
     print(f"temporary files left: {', '.join(left) or 'none'}")
     if given.json:
         command = {name: str(value) for name, value in vars(given).items()}

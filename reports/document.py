@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from claims import Bound, Verdict
 from fixtures.naming import printable
 from harness.settings import Setting
-from reports.digest import NAME, digest
+from reports.digest import NAME, fits
 from reports.ledger import SCHEMA, Cell, ClaimVerdict, Ledger, Row
 
 if TYPE_CHECKING:
@@ -71,14 +71,12 @@ def read(file: str | Path) -> Document:
         contents = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ReportError(f"{name}: not JSON ({printable(error)}); expected a report as 'pytest claims --report FILE' writes it") from None
-    document = from_contents(name, contents)
-    stated = contents.get(NAME)
-    if stated is not None and stated != digest(contents):
+    if isinstance(contents, dict) and not fits(contents):
         raise ReportError(
             f"{name}: altered or damaged since it was written: its digest is not that of its contents; take it from where it was written, "
             f"or remove '{NAME}' from it if it was changed on purpose"
         )
-    return document
+    return from_contents(name, contents)
 
 
 def from_contents(name: str, contents: Any) -> Document:

@@ -6,8 +6,10 @@ repository keeps. For maps see ``test_map_files``, for bundles ``test_tampered_b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -135,10 +137,17 @@ def test_every_digit_of_a_report_counts(report, tmp_path, capsys):
     assert read_report(file).rows
 
 
+def test_a_number_beyond_all_is_refused(report, tmp_path):
+    """1e999 is read as infinity, which has no digest: a report that is refused, and no traceback."""
+    file = tmp_path / "r.json"
+    file.write_text(re.sub(r'"value": -?\d[^,]*', '"value": 1e999', report.read_text(), count=1))
+    assert "1e999" in file.read_text()
+    with pytest.raises(ReportError, match="altered or damaged since it was written"):
+        read_report(file)
+
+
 def test_the_digest_is_over_the_contents_and_nothing_else(report):
     """SHA-256 of the JSON with keys sorted and no spaces, whatever the order and the layout of the file; written out with the library."""
-    import hashlib
-
     contents = json.loads(report.read_text())
     stated = contents.pop(NAME)
     canonical = json.dumps(contents, sort_keys=True, separators=(",", ":")).encode()
