@@ -22,8 +22,9 @@ _ASIDE = "before"
 def write(file: Path, data: bytes) -> None:
     """Replace a file atomically: a reader sees the old bytes or the new ones, and on any failure the old file stands.
 
-    Raises OSError (no space, no permission).
+    What writers of it that were killed left unfinished is removed. Raises OSError (no space, no permission).
     """
+    remove_abandoned_parts(file.parent, file.name)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=_prefix(file.name), suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -37,6 +38,13 @@ def write(file: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def try_writing(file: Path) -> None:
+    """Make an unfinished file for ``file`` and remove it. Raises OSError where none can be made."""
+    remove_abandoned_parts(file.parent, file.name)  # A process that was killed between the two left one.
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=_prefix(file.name), suffix=".part"):
+        pass
 
 
 def unfinished_folder(folder: Path) -> Path:

@@ -103,7 +103,6 @@ def write(file: Path, about: Mapping[str, Any], maps: Sequence[Mapping[str, Arra
     """Write a file whole or not at all; maps in float32. Raises MapsError where it cannot be written."""
     arrays = {f"{b}.{name}": part.astype(np.float32) for b, parts in enumerate(maps) for name, part in parts.items()}
     try:
-        atomic.remove_abandoned_parts(file.parent, file.name)
         atomic.write(file, store.encode(about, store.Record(arrays)))
     except OSError as error:
         raise MapsError(f"{printable(file)}: cannot be written ({error.strerror})") from None

@@ -23,10 +23,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fixtures.naming import printable
 from harness import atomic
 
 FORMAT = "1"
 _LARGEST_HEADER = 1 << 26
+_HEADER = {"format", "key", "notes"}
+"""What a header has beside its digest; with more it means something that this version does not know."""
 
 Key = Mapping[str, Any]
 T = TypeVar("T")
@@ -166,8 +169,11 @@ def _verified(file: Path) -> tuple[dict[str, Any], Record]:
         header = opened.metadata() or {}
         arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
     digest = header.pop("digest", None)
-    if header.get("format") != FORMAT or digest != _digest(header, arrays):
+    if digest != _digest(header, arrays):
         raise ValueError("its digest does not match its contents")
+    if header.get("format") != FORMAT or set(header) != _HEADER:
+        found = f"format {printable(header.get('format'))} with {', '.join(sorted(map(printable, header)))}"
+        raise ValueError(f"{found}; this version reads format {FORMAT} with {', '.join(sorted(_HEADER))}")
     key, notes = json.loads(header["key"]), json.loads(header["notes"])
     if not isinstance(key, dict) or not isinstance(notes, dict):
         raise ValueError("key or notes are not objects")

@@ -42,7 +42,6 @@ class TokenTable:
         names = {"model": model, "corpus": corpus, "rung": rung}
         self._parts[model, corpus, rung] = self._part(names, _arrays(head, late, self._protocol.easy.late))
         try:
-            atomic.remove_abandoned_parts(self.file.parent, self.file.name)
             atomic.write(self.file, self._encoded())
         except OSError as error:
             raise MeasurementError(f"--tokens: {printable(self.file)}: cannot be written ({error.strerror})") from None
@@ -64,7 +63,7 @@ class TokenTable:
         import pyarrow.parquet
 
         data = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.concat_tables(self._parts.values()), data)
+        pyarrow.parquet.write_table(pyarrow.concat_tables(self._parts.values()), data, write_page_checksum=True)
         return data.getvalue()
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from fixtures.naming import printable
 from harness import atomic, store
 from harness.store import Record
+from reports.digest import digest
 from reports.document import ReportError
 
 if TYPE_CHECKING:
@@ -64,14 +65,8 @@ def finish(folder: Path, contents: Mapping[str, Any], names: set[str]) -> str:
     files = {name: {"sha256": Path(name).stem, "bytes": (folder / name).stat().st_size} for name in sorted(names)}
     whole = {"kind": KIND, "format": FORMAT, **contents, "files": files}
     whole["sha256"] = digest(whole)
-    (folder / MANIFEST).write_bytes(_rendered(whole))
+    atomic.write(folder / MANIFEST, _rendered(whole))
     return str(whole["sha256"])
-
-
-def digest(contents: Mapping[str, Any]) -> str:
-    """SHA-256 over the canonical JSON of a ``bundle.json``, but for the digest in it."""
-    rest = {name: value for name, value in contents.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
 def read(folder: Path) -> BundlePart:

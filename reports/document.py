@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from claims import Bound, Verdict
 from fixtures.naming import printable
 from harness.settings import Setting
+from reports.digest import NAME, fits
 from reports.ledger import SCHEMA, Cell, ClaimVerdict, Ledger, Row
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ class Document:
 
 
 def read(file: str | Path) -> Document:
-    """Read a report file. Raises ReportError when it is not there, is no report, or contradicts itself."""
+    """Read a report file. Raises ReportError when it is not there, is no report, contradicts itself, or is not what was written.
+
+    A file without a digest is read as it is: reports of before had none, and kept reports are made to be read in a diff.
+    """
     name = printable(file)
     try:
         data = Path(file).expanduser().read_bytes()
@@ -67,6 +71,11 @@ def read(file: str | Path) -> Document:
         contents = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ReportError(f"{name}: not JSON ({printable(error)}); expected a report as 'pytest claims --report FILE' writes it") from None
+    if isinstance(contents, dict) and not fits(contents):
+        raise ReportError(
+            f"{name}: altered or damaged since it was written: its digest is not that of its contents; take it from where it was written, "
+            f"or remove '{NAME}' from it if it was changed on purpose"
+        )
     return from_contents(name, contents)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fixtures.naming import printable
 from harness import atomic
+from reports.digest import NAME, digest
 from reports.ledger import SCHEMA, Ledger
 
 
@@ -34,10 +34,10 @@ def _sweep(ledger: Ledger) -> dict[str, Any] | None:
 
 
 def write(file: Path, report: dict[str, Any]) -> None:
-    """Replace a file by a report, atomically: on any failure the old file stands. Raises OSError."""
-    data = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode()
-    atomic.remove_abandoned_parts(file.parent, file.name)
-    atomic.write(file, data)
+    """Replace a file by a report and its digest, atomically: on any failure the old file stands. Raises OSError."""
+    whole = json.loads(json.dumps(report, allow_nan=False))  # As it will be read: the digest is of that.
+    whole[NAME] = digest(whole)
+    atomic.write(file, json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
 
 def why_not_writable(file: Path) -> str | None:
@@ -50,7 +50,7 @@ def why_not_writable(file: Path) -> str | None:
     if not folder.is_dir():
         return f"the folder {printable(folder)} does not exist"
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".claims-"):
-            return None
+        atomic.try_writing(file)
     except OSError as error:  # Permissions, a read-only or full file system: only trying tells.
         return f"no file can be written in {printable(folder)} ({error.strerror})"
+    return None

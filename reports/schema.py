@@ -195,6 +195,7 @@ class ReportPart(_Part):
     sweep: SweepPart | None = Field(None, description="what --sweep measured")
     bundle: dict[str, Any] | None = Field(None, description="what --bundle wrote: folder, SHA-256, number of falsified cells")
     baseline: dict[str, Any] | None = Field(None, description="what came of the comparison with --baseline")
+    sha256: str | None = Field(None, description="over the canonical JSON of all the rest: keys sorted, no spaces, ASCII")
 
 
 def json_schema() -> dict[str, Any]:

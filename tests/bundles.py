@@ -16,6 +16,7 @@ import transformers
 
 from harness import store
 from reports import bundle_file
+from reports.digest import digest
 from tests import planted
 
 ROOT = Path(__file__).parent.parent
@@ -70,7 +71,7 @@ def forge(bundle: Path, change: Callable[[dict[str, Any]], object]) -> dict[str,
     """Change ``bundle.json`` and make its digest fit; returns what it says now."""
     contents = manifest(bundle)
     change(contents)
-    contents["sha256"] = bundle_file.digest(contents)
+    contents["sha256"] = digest(contents)
     (bundle / "bundle.json").write_text(json.dumps(contents, indent=1, ensure_ascii=False) + "\n")
     return contents
 

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from reports.__main__ import main
 from tests import bundles, planted
+from tests.forked_runs import Runs
 
 ROOT = Path(__file__).parent.parent
 LINEARITY = [
@@ -100,6 +101,20 @@ def bundled(tmp_path_factory, worker_id):
             bundles.make(folder)
             (folder / "made").touch()
     return bundles.made_in(folder)
+
+
+@pytest.fixture(scope="session")
+def forked():
+    """Starts runs in processes of their own, with faults."""
+    with Runs() as runs:
+        yield runs
+
+
+@pytest.fixture(scope="session")
+def alone(forked, shelf, tmp_path_factory):
+    """A run of the quick tests that nothing happened to, with its arguments."""
+    given = (*LINEARITY, f"--model={shelf / 'llama'}", f"--corpus={shelf / 'text'}")
+    return given, forked.run(tmp_path_factory.mktemp("alone"), *given)
 
 
 @pytest.fixture
