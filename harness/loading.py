@@ -18,6 +18,7 @@ from fixtures.naming import printable
 from fixtures.sources import Wheel
 from harness.admission import dissect
 from harness.anatomy import Anatomy
+from harness.arithmetic import exact_arithmetic, fix_workspaces
 from harness.errors import SubjectError
 from harness.subject import DEVICES, EXPECTED_DEVICES, Placement, SubjectFacts
 from harness.windows import leading_tokens, tokenise
@@ -68,6 +69,7 @@ def share_cores() -> None:
         torch.set_num_threads(max(1, cores // workers))
 
 
+@exact_arithmetic()
 def load(model: Model, path: Path, weights: str, placement: Placement | None = None) -> Subject:
     """Load a model from its files and admit it; ``weights`` is the SHA-256 of its weights.
 
@@ -76,6 +78,7 @@ def load(model: Model, path: Path, weights: str, placement: Placement | None = N
     """
     placement = placement or Placement()
     share_cores()
+    fix_workspaces()
     where = choose_device(placement.device)
     if isinstance(model.source, Wheel) and weights != model.source.sha256:
         raise SubjectError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import destroyed, exits, replacement, variance
+from harness.arithmetic import exact_arithmetic
 from harness.concentration import Concentration
 from harness.easy_protocol import ADAPTING, DESTRUCTION, TRAINING
 from harness.findings import Findings
@@ -72,6 +73,7 @@ class Measurement:
     easy: tuple[str, ...] = ()
     depends: tuple[str, ...] = ()
 
+    @exact_arithmetic()
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``."""
         module, function = self.code.split(":")

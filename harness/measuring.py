@@ -15,6 +15,7 @@ from fixtures.models import Model
 from fixtures.sources import Hub
 from harness import challengers, layouts
 from harness import measurement as m
+from harness.arithmetic import ARITHMETIC
 from harness.bookmark import StoreBookmark, unfinished
 from harness.errors import LongWorkError, MeasurementError, TextError, again
 from harness.guarded import as_keyed, guarded
@@ -166,8 +167,7 @@ class Measuring:
         self.facts = subject.facts
         key = self._key(measurement, ids)
         bookmark = StoreBookmark(store, key, BATCH)
-        start = time.perf_counter()
-        announced = self._bench.announce(measurement.name)
+        start, announced = time.perf_counter(), self._bench.announce(measurement.name)
 
         def also(other: Measurement, arrays: dict[str, Array]) -> None:
             self._take(other, arrays, ids, measurement.name)
@@ -281,6 +281,7 @@ class Measuring:
             "dtype": facts.dtype,
             "attention": facts.attention,
             "device": facts.device_kind,
+            **({"arithmetic": ARITHMETIC} if facts.device != "cpu" else {}),
             # A model spread over devices keeps its head in its own type, whatever the device.
             **({"spread": True} if self._bench.placement.device_map is not None else {}),
         }
