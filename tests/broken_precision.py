@@ -14,7 +14,7 @@ MUTATIONS: list[Mutation] = [
     (_ARITHMETIC, '"ieee" if place in _LEAVES else "none")', '"tf32" if place in _LEAVES else "none")', _INSIDE),
     (_ARITHMETIC, "in (*_PARENTS, *_LEAVES):", "in _LEAVES:", _INSIDE),
     (_ARITHMETIC, 'for backend in ("cuda", "mkldnn") for what', 'for backend in ("cuda",) for what', _INSIDE),
-    (_ARITHMETIC, "setattr(cuda.matmul, name, False if", "setattr(cuda.matmul, name, True if", _INSIDE),
+    (_ARITHMETIC, "else (False, split))", "else (True, split))", _INSIDE),
     (_ARITHMETIC, "was if split is None else (was, split))", "was)", _INSIDE),
     (_ARITHMETIC, "cuda.matmul.allow_fp16_accumulation = False", "pass", _INSIDE),
     (_ARITHMETIC, "cuda.allow_fp16_bf16_reduction_math_sdp(False)", "pass", _INSIDE),
