@@ -45,7 +45,7 @@ def test_rows_are_the_same_in_another_process(saved):
     same, here = started(saved, threads), core_rows.core_rows(*saved)
     same, other = (json.loads(process.communicate()[0]) for process in (same, started(saved, threads + 1)))
     assert json.loads(json.dumps([row.as_json() for row in here])) == same
-    assert sum(row.value is not None for row in here) == len(here) > 30
+    assert sum(row.value is not None for row in here) >= 30
     found = [replace(row, verdict=row.verdict.__class__(line["verdict"]), **figures(line)) for row, line in zip(here, other, strict=True)]
     assert core_rows.differences(here, found, RELATIVE, ABSOLUTE) == []
 
