@@ -18,6 +18,7 @@ from fixtures.naming import printable
 from fixtures.sources import Wheel
 from harness.admission import dissect, find_blocks
 from harness.anatomy import Anatomy
+from harness.arithmetic import exact_arithmetic, fix_workspaces
 from harness.device_memory import WEIGHTS_SHARE, bytes_of, free_bytes
 from harness.errors import SubjectError
 from harness.onloading import Onloader
@@ -70,6 +71,7 @@ def share_cores() -> None:
         torch.set_num_threads(max(1, cores // workers))
 
 
+@exact_arithmetic()
 def load(model: Model, path: Path, weights: str, placement: Placement | None = None) -> Subject:
     """Load a model from its files and admit it; ``weights`` is the SHA-256 of its weights.
 
@@ -78,6 +80,7 @@ def load(model: Model, path: Path, weights: str, placement: Placement | None = N
     """
     placement = placement or Placement()
     share_cores()
+    fix_workspaces()
     where = choose_device(placement.device)
     if isinstance(model.source, Wheel) and weights != model.source.sha256:
         raise SubjectError(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fixtures.naming import printable
 from harness.adapters import AdaptedBlocks
+from harness.arithmetic import ordered_attention
 from harness.errors import MeasurementError
 from harness.exit_head import kept
 from harness.head_course import Course, Plan
@@ -86,7 +87,8 @@ class LoraTraining(Training[Adaptation]):
         That shows in the first step of all; what fails later is a fault of the machine, and what is kept of the training stays.
         """
         try:
-            return super().step()
+            with ordered_attention(self.device):
+                return super().step()
         except RuntimeError as error:  # Of autograd, or of kernels that have no way back.
             if self.done or isinstance(error, torch.OutOfMemoryError):
                 raise

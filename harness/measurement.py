@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import destroyed, exits, replacement, variance
+from harness.arithmetic import exact_arithmetic
 from harness.concentration import Concentration
 from harness.easy_protocol import ADAPTING, DESTRUCTION, TRAINING
 from harness.findings import Findings
@@ -77,6 +78,7 @@ class Measurement:
         """Whether ``code`` is a visit to a sweep (:mod:`harness.visits`), which several measurements can share."""
         return self.code.partition(":")[2].startswith("visit")
 
+    @exact_arithmetic()
     def measure(self, work: Work) -> Arrays:
         """Make it: arrays named ``rung/name``. What is made anew when memory runs out says :mod:`harness.batching`."""
         from harness.batching import completed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fixtures.corpus import Corpus
 from fixtures.models import Model
 from harness import measurement as m
+from harness.arithmetic import exact_arithmetic
 from harness.bookmark import StoreBookmark, unfinished
 from harness.errors import LongWorkError, MeasurementError, TextError, again
 from harness.guarded import guarded
@@ -164,16 +165,17 @@ class Measuring(Pair):
         from harness.visits import opened
 
         ids, names, start = self.windows(layout), [member.name for member in members], time.perf_counter()
-        keeping = self._keeping(subject, layout) if keeps else None
-        progress = self._bench.announce(" + ".join([*names, *(["streams"] if keeping else [])]))
+        progress = self._bench.announce(" + ".join([*names, *(["streams"] if keeps else [])]))
 
-        def once() -> tuple[StoreBookmark, list[tuple[Measurement, Arrays]], bool]:
+        @exact_arithmetic()
+        def once() -> tuple[StoreBookmark, list[tuple[Measurement, Arrays]], Streams | None]:
+            keeping = self._keeping(subject, layout) if keeps else None
             with opened([self._work(subject, member, ids, progress, *names[1:]) for member in members]) as visits:
                 arrays, seen = visits.sweep(ids, keeping.visitors if keeping else [])
-                return visits.bookmark, list(zip(visits.measurements, arrays, strict=True)), seen
+                return visits.bookmark, list(zip(visits.measurements, arrays, strict=True)), keeping.kept() if keeping and seen else None
 
         try:
-            bookmark, made, seen = completed(once)
+            bookmark, made, streams = completed(once)
             found = [member.read(arrays, self._sizes_of(ids)) for member, arrays in made]
         except MeasurementError:
             self._apart.add(layout)
@@ -182,8 +184,8 @@ class Measuring(Pair):
             first, seconds = made[0][0], round(time.perf_counter() - start, 2)
             self._put(member, arrays, results, ids, {"seconds": seconds} if member is first else {"with": first.name})
         bookmark.drop()
-        if keeping and seen:
-            self._hold(layout, keeping.kept())
+        if streams is not None:
+            self._hold(layout, streams)
 
     def _visiting(self, layout: str) -> list[Measurement]:
         """Return what is wanted of a layout, is to be made, and visits a sweep but runs nothing above its blocks; each code once."""

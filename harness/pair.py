@@ -13,6 +13,7 @@ from fixtures.models import Model
 from fixtures.sources import Hub
 from harness import challengers, layouts
 from harness import measurement as m
+from harness.arithmetic import ARITHMETIC
 from harness.guarded import as_keyed
 from harness.layouts import Windows
 from harness.measurement import Measurement, Sizes
@@ -113,6 +114,7 @@ class Pair(ABC):
             "dtype": facts.dtype,
             "attention": facts.attention,
             "device": facts.device_kind,
+            **({"arithmetic": ARITHMETIC} if facts.device != "cpu" else {}),
             # A model spread over devices keeps its head in its own type, whatever the device.
             **({"spread": True} if self._bench.placement.device_map is not None else {}),
         }

@@ -23,6 +23,7 @@ from fixtures.errors import ModelError
 from fixtures.naming import printable
 from fixtures.sources import Say
 from harness.admission import dissect
+from harness.arithmetic import exact_arithmetic
 from harness.errors import SubjectError
 from harness.fingerprints import Memory
 from harness.linear_block import LinearBlock, put_in_place
@@ -80,6 +81,7 @@ def open_model(found: MapFile, model: str | None = None, placement: Placement | 
     return subject
 
 
+@exact_arithmetic()
 def replace_blocks(subject: Subject, found: MapFile, blocks: Iterable[int]) -> None:
     """Put maps in the place of a loaded model's blocks for good, and see that the model still runs and is made of its parts."""
     put_in_place(subject.anatomy, {b: tensors_of(found, b) for b in blocks})

@@ -14,6 +14,7 @@ from fixtures.described import model_at
 from fixtures.errors import CorpusError, ModelError
 from fixtures.naming import printable
 from harness import layouts
+from harness.arithmetic import exact_arithmetic
 from harness.errors import MapsError, MeasurementError, SubjectError, TextError
 from harness.linearity import EVALUATION
 from harness.loading import Subject, choose_device
@@ -93,6 +94,7 @@ def _run(given: argparse.Namespace) -> int:
     return 0
 
 
+@exact_arithmetic()
 def _measured(subject: Subject, ids: Ids | None, prompt: str | None) -> tuple[tuple[int, int], float, str]:
     """Return (bytes, parameters), perplexity and text of a model as it stands."""
     cost = float("nan") if ids is None else perplexity(nll_nats(subject.anatomy, ids))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import map_file
+from harness.arithmetic import exact_arithmetic
 from harness.errors import MapsError, MeasurementError
 from harness.fitting_maps import fit_all
 from harness.linear_block import replaced_by
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from harness.laboratory import Laboratory
 
 
+@exact_arithmetic()
 def save_maps(lab: Laboratory, bench: Bench, folder: Path, rung: str) -> SavedMaps:
     """Return the file of a rung's maps in a folder. What is there with an equal header stands, anything else is replaced.
 

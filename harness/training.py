@@ -83,6 +83,7 @@ class Training(Generic[Pupil]):
         rate: float | None = None,
     ) -> None:
         self._what, self._make, self._lessons, self._easy, self._seed = what, make, lessons, easy, seed
+        self.device = device
         self.batch = easy.batch_on(device.type == "cuda")
         self._fused = device.type in ("cpu", "cuda")
         rates, count = (easy.rates if rate is None else ()), len(lessons.ids)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fixtures.naming import printable
+from harness.arithmetic import ARITHMETIC
 from harness.measurement import MEASUREMENTS
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def of_environment(arguments: Iterable[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "arithmetic": ARITHMETIC,
         "packages": packages,
         "command": ["pytest", *map(printable, arguments)],
         "code": of_code(),

@@ -143,6 +143,7 @@ class EnvironmentPart(_Part):
 
     python: str | None = None
     packages: dict[str, str] | None = Field(None, description="name → version")
+    arithmetic: str | None = Field(None, description="how measurements are computed, on any device")
     command: tuple[str, ...] | None = None
     code: CodePart | None = None
 

@@ -14,7 +14,7 @@ from fixtures.text_files import corpus_at
 from harness.bench import Bench
 from harness.easy_protocol import EasyProtocol
 from harness.laboratory import Laboratory
-from harness.measurement import MEASUREMENTS
+from harness.measurement import MEASUREMENTS, Measurement
 from harness.protocol import Protocol, VarianceProtocol
 from harness.store import Store
 from harness.subject import Placement
@@ -60,10 +60,15 @@ def texts_of(folder: Path, family: str, model: Any, count: int = 1) -> list[Path
     return [families.write_text(folder / f"text-{i}", model, tokenizer, WINDOWS, SIZE, seed=i) for i in range(count)]
 
 
-def laboratory(path: Path, texts: list[Path], protocol: Protocol = PROTOCOL, **options: Any) -> Laboratory:
-    """Return the laboratory of a model on disk on the first of some texts, as a run with ``--long`` over all of them has it."""
+def laboratory(
+    path: Path, texts: list[Path], protocol: Protocol = PROTOCOL, measured: tuple[Measurement, ...] = MEASUREMENTS, **options: Any
+) -> Laboratory:
+    """Return the laboratory of a model on disk on the first of some texts, as a run with ``--long`` over all of them has it.
+
+    ``measured``: what that run asks for, and so what comes with other measurements.
+    """
     model, corpora = model_at(str(path)), tuple(corpus_at(str(text)) for text in texts)
-    wanted = {(model.name, corpora[0].name): MEASUREMENTS}
+    wanted = {(model.name, corpora[0].name): measured}
     placement = Placement(**{"device": "cpu", **options})
     bench = Bench(placement, protocol, Store(None), lambda name: lambda done, total: None, long=True, wanted=wanted, corpora=corpora)
     return bench.laboratory(model, corpora[0])

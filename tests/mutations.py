@@ -22,7 +22,17 @@ os.environ["OMP_NUM_THREADS"] = "1"  # Before torch is imported: as many process
 
 import pytest
 
-from tests import broken_counts, broken_faults, broken_layers, broken_lines, broken_memory, broken_reports, broken_settings, broken_tokens
+from tests import (
+    broken_counts,
+    broken_faults,
+    broken_layers,
+    broken_lines,
+    broken_memory,
+    broken_precision,
+    broken_reports,
+    broken_settings,
+    broken_tokens,
+)
 
 ROOT = Path(__file__).parent.parent
 IMPORTED = (
@@ -47,6 +57,7 @@ MUTATIONS = [
     *broken_counts.MUTATIONS,
     *broken_faults.MUTATIONS,
     *broken_memory.MUTATIONS,
+    *broken_precision.MUTATIONS,
 ]
 
 
