@@ -75,12 +75,16 @@ class Batching:
         self._estimate, self._remembered, self._say = estimate, remembered, say
         self._sizes: dict[str, int] = {}
         self._told: set[str] = set()
+        self._asked: set[str] = set()
 
     def windows(self, work: str) -> int:
         """Return how many windows to run together."""
         if work in self._sizes:
             return self._sizes[work]
-        found = self._remembered.get(work) if self._remembered else None
+        found = None
+        if self._remembered and work not in self._asked:  # Once, and not for every batch.
+            self._asked.add(work)
+            found = self._remembered.get(work)
         if found is None and self._estimate is None:
             return BATCH
         if found is None:
