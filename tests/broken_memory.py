@@ -61,7 +61,7 @@ MUTATIONS: list[Mutation] = [
         "test_dropped_streams::test_in_another_order_they_live_as_long_as_they_are_needed",
     ),
     (
-        "harness/measuring.py",
+        "harness/bookmark.py",
         "            if not isinstance(error, MemoryShortageError):\n",
         "            if isinstance(error, MeasurementError):\n",
         "test_memory_between_runs",

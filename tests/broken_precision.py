@@ -41,7 +41,7 @@ MUTATIONS: list[Mutation] = [
     ("harness/saving_maps.py", "@exact_arithmetic()\n", "", _RUNS),
     ("harness/replaced_model_command.py", "@exact_arithmetic()\n", "", _RUNS),
     (
-        "harness/measuring.py",
+        "harness/pair.py",
         'if facts.device != "cpu" else {}',
         "if False else {}",
         _KEYED,
