@@ -107,6 +107,14 @@ def streams(layout: str, model: Model, protocol: Protocol, bytes_a_weight: int, 
     return Cost(windows, tokens, cost.seconds, cost.memory + kept * tokens * model.width * bytes_a_weight)
 
 
+def sweep(layout: str, model: Model, protocol: Protocol, bytes_a_weight: int, rates: Rates) -> Cost:
+    """Estimate a sweep over calibration and evaluation windows without anything that visits it: what sharing one saves."""
+    counts, cost = layouts.plan(layout, protocol, model.width)["count"], _Counter(model, protocol, bytes_a_weight, rates)
+    windows = counts[CALIBRATION], counts[EVALUATION]
+    cost.forward(sum(windows), 1.0, head=False)
+    return Cost(windows, sum(windows) * protocol.window, cost.seconds, cost.memory)
+
+
 class _Counter:
     """Adds up seconds; ``memory`` is the process, the weights and two streams, and grows with what is held."""
 

@@ -17,6 +17,7 @@ from harness.guarded import guarded
 from harness.layouts import Windows
 from harness.measurement import Arrays, Measurement, Sizes
 from harness.pair import Pair
+from harness.sharing import sharing
 from harness.statistics import Array
 from harness.store import Record
 from harness.subject import SubjectFacts
@@ -188,11 +189,10 @@ class Measuring(Pair):
             self._hold(layout, streams)
 
     def _visiting(self, layout: str) -> list[Measurement]:
-        """Return what is wanted of a layout, is to be made, and visits a sweep but runs nothing above its blocks; each code once."""
-        brought = {other.name for each in self._wanted for other in each.brings if self._may(each) and not self.is_stored(each)}
-        known = {*self._found, *self._failed, *brought}
-        mine = [each for each in self._wanted if each.visits and not each.brings and each.layout == layout and each.name not in known]
-        return list({each.code: each for each in reversed(mine) if self._may(each) and not self.is_stored(each)}.values())[::-1]
+        """Return what is wanted, still to be made, and shares a sweep over a layout's windows."""
+        known = {*self._found, *self._failed}
+        missing = (each for each in self._wanted if each.name not in known and self._may(each) and not self.is_stored(each))
+        return sharing(missing, layout)
 
     def _work(self, subject: Subject, measurement: Measurement, ids: Windows, progress: Progress, *beside: str) -> Work:
         """Return what a measurement is made from; ``beside``: what else is made in its sweep, which its bookmark is of."""

@@ -19,6 +19,7 @@ from harness.errors import LongWorkError, SubjectError, TextError
 from harness.measurement import LAYOUTS, Measurement, all_on
 from harness.rates import Rates, probe
 from harness.settings import Setting
+from harness.sharing import sharing
 from reports.idle_axes import idle
 from reports.ledger import Cell, claim_of
 from reports.model_list import is_here, where
@@ -44,6 +45,13 @@ class _Part:
         text = f"{' + '.join(map(str, cost.windows))} windows, {cost.tokens:,} tokens" if cost.tokens else "weights alone"
         self.lines.append(f"  {name}: {text}; about {_duration(cost.seconds)}, {readable_size(int(cost.memory))} of memory")
         self.seconds, self.memory = self.seconds + cost.seconds, max(self.memory, cost.memory)
+
+    def share(self, layout: str, names: list[str], costs: list[estimate.Cost], sweep: estimate.Cost) -> None:
+        """Have several things made in one sweep: its passes are made once, and what each of them holds is held at once."""
+        saved = (len(names) - 1) * sweep.seconds
+        self.lines.append(f"  one sweep over {layout} windows for {', '.join(names[:-1])} and {names[-1]}: {_duration(saved)} less")
+        self.seconds -= saved
+        self.memory = max(self.memory, sum(cost.memory for cost in costs) - (len(names) - 1) * sweep.memory)
 
 
 class Planner:
@@ -160,11 +168,18 @@ def _plan(bench: Bench, model: Model, corpus: Corpus, why: str, cells: list[Cell
     for measurement in [m for m in missing if m.name in brought]:
         part.lines.append(f"  {measurement.name}: comes with {brought[measurement.name]}")
         missing.remove(measurement)
+    costs = {measurement.name: estimate.cost(measurement, model, bench.protocol, size, rates) for measurement in missing}
     for layout in LAYOUTS:
+        together = [costs[measurement.name] for measurement in sharing(missing, layout)]
+        names = [measurement.name for measurement in sharing(missing, layout)]
         if any(measurement.layout == layout and measurement.keeps for measurement in missing):
-            part.add(f"streams, {layout} windows", estimate.streams(layout, model, bench.protocol, size, rates))
+            together.append(estimate.streams(layout, model, bench.protocol, size, rates))
+            part.add(f"streams, {layout} windows", together[-1])
+            names.append("streams")
+        if len(names) > 1:
+            part.share(layout, names, together, estimate.sweep(layout, model, bench.protocol, size, rates))
     for measurement in missing:
-        part.add(measurement.name, estimate.cost(measurement, model, bench.protocol, size, rates))
+        part.add(measurement.name, costs[measurement.name])
     return part
 
 
