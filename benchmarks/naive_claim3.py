@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from benchmarks.naive_fits import Pca, Predictive, Rows, grouped, jackknife, total
+from benchmarks.naive_fits import Predictive, Rows, grouped, jackknife, total
 from benchmarks.naive_model import BATCH, Array, Ids, NaiveRun
 from harness.quantizers import Per, Uniform
 
@@ -110,23 +110,24 @@ class Inputs:
         key = typical, half
         if key not in self._bases:
             parts = self.rows("calibration", typical)
-            rows = total(parts[::2] if half else parts)
-            principal = Pca.of(rows.n, rows.x, rows.xx).vectors
-            found = principal, canonical(rows)
-            self._bases[key] = found[0] * _signs(found[0]), found[1] * _signs(found[1])
+            self._bases[key] = _bases(total(parts[::2] if half else parts))
         return self._bases[key]
 
 
-def canonical(rows: Rows) -> Tensor:
-    """Return Q of the canonical weights of x, most correlated with Δ first, completed where Δ is narrower; λ = 1e-4 of each trace."""
+def _bases(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return the PCs of x, and Q of its canonical weights, most correlated with Δ first; λ = 1e-4 of each trace.
+
+    Δ is mostly the narrower side: its weights are found, those of x follow by regression, and Q completes them where Δ is narrower.
+    """
     fit = Predictive(Rows(rows.n, rows.y, rows.x, rows.yy, rows.xy.T, rows.xx), canonical=True)
     lam_x, lam_y = 1e-4 * rows.spread, 1e-4 * rows.spread_y
     of_y = fit.weights(lam_y, lam_x, min(len(rows.x), len(rows.y)))
-    mean_x, mean_y = rows.x / rows.n, rows.y / rows.n
-    xx, xy, _ = rows.about(mean_x, mean_y)
-    system = xx + lam_x * torch.eye(len(xx), dtype=xx.dtype, device=xx.device)
-    weights = torch.cholesky_solve(xy @ of_y, torch.linalg.cholesky(system))
-    return torch.linalg.qr(weights, mode="complete")[0]
+    x = fit.y
+    assert x is not None
+    cross = (rows.xy - torch.outer(rows.x, rows.y) / rows.n) @ of_y
+    weights = x.vectors @ ((x.vectors.T @ cross) / (x.values + lam_x)[:, None])
+    canonical = torch.linalg.qr(weights, mode="complete")[0]
+    return x.vectors * _signs(x.vectors), canonical * _signs(canonical)
 
 
 def _signs(columns: Tensor) -> Tensor:
@@ -138,7 +139,7 @@ def _signs(columns: Tensor) -> Tensor:
 def _layers(run: NaiveRun, rung: str) -> Iterator[tuple[Tensor, float, Inputs]]:
     """Yield weight, its part of the rows that share its input, and that input, layer by layer."""
     clean, splits = run.clean(rung), ("calibration", "evaluation")
-    wide = max(sum(matrix(m).shape[1] for m in linears(block).values()) for block in run.blocks)
+    wide = max(sum(m.weight.shape[isinstance(m, nn.Linear)] for m in linears(block).values()) for block in run.blocks)
     tokens, size = sum(clean.ids[split].size for split in splits), clean.h["calibration"][0].element_size()
     together = max(1, int(ROOM / (tokens * size * wide)))
     for start in range(0, len(run.blocks), together):

@@ -109,15 +109,15 @@ class Predictive:
 
     def __init__(self, rows: Rows, canonical: bool) -> None:
         self.x = Pca.of(rows.n, rows.x, rows.xx)
-        self._y = Pca.of(rows.n, rows.y, rows.yy) if canonical else None
+        self.y = Pca.of(rows.n, rows.y, rows.yy) if canonical else None
         cross = self.x.vectors.T @ (rows.xy - torch.outer(rows.x, rows.y) / rows.n)
-        self._cross = cross if self._y is None else cross @ self._y.vectors
+        self._cross = cross if self.y is None else cross @ self.y.vectors
 
     def whitened(self, lam_x: float, lam_y: float, k: int) -> Tensor:
         """Return orthonormal directions ``(d, k)`` in ridge-whitened PC coordinates, best first."""
         matrix = self._cross / (self.x.values + lam_x).sqrt()[:, None]
-        if self._y is not None:
-            matrix = matrix / (self._y.values + lam_y).sqrt()
+        if self.y is not None:
+            matrix = matrix / (self.y.values + lam_y).sqrt()
         return torch.linalg.eigh(matrix @ matrix.T)[1][:, -k:].flip(1)
 
     def weights(self, lam_x: float, lam_y: float, k: int) -> Tensor:

@@ -22,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # Before torch is imported: as many process
 
 import pytest
 
-from tests import broken_counts, broken_layers, broken_lines, broken_reports, broken_settings, broken_tokens
+from tests import broken_counts, broken_layers, broken_lines, broken_naive, broken_reports, broken_settings, broken_tokens
 
 ROOT = Path(__file__).parent.parent
 IMPORTED = (
@@ -45,6 +45,7 @@ MUTATIONS = [
     *broken_reports.MUTATIONS,
     *broken_settings.MUTATIONS,
     *broken_counts.MUTATIONS,
+    *broken_naive.MUTATIONS,
 ]
 
 
