@@ -57,18 +57,24 @@ def _costs(run: NaiveRun, rung: str, fits: Mapping[int, Fits]) -> Figures:
     def marked(over: Sequence[int]) -> Tensor | None:
         return None if rung == "paper" else clean.typical("intervention", *over)
 
+    def at_the_end(over: Sequence[int], at: Sequence[int] | None, edit: Callable[[Tensor, list[int]], Tensor]) -> Variant:
+        """Make what a run of blocks gives of its clean input, at marked positions; the hook of its last block is enough."""
+        start = clean.after(over[0] - 1, "intervention")
+        made = edited(lambda given, output, windows: edit(start[windows].double(), windows), marked(at or over), after[over[-1]])
+        return {over[-1]: made}
+
     def replaced(over: Sequence[int], maps: Callable[[int], Map], at: Sequence[int] | None = None) -> Variant:
-        return _replaced({b: maps(b) for b in over}, marked(at or over), after)
+        def edit(h: Tensor, windows: list[int]) -> Tensor:
+            for b in over:
+                h = h + maps(b)(h)
+            return h
+
+        return at_the_end(over, at, edit)
 
     def forced(over: Sequence[int], maps: Callable[[int], Map]) -> Variant:
         """Add what every map makes of its block's true input to the stream where the run starts."""
-        start = clean.after(over[0] - 1, "intervention")
         inputs = {b: clean.after(b - 1, "intervention") for b in over}
-
-        def edit(given: Tensor, output: Tensor, windows: list[int]) -> Tensor:
-            return start[windows].double() + sum(maps(b)(inputs[b][windows].double()) for b in over)
-
-        return {over[-1]: edited(edit, marked(over), after[over[-1]])}
+        return at_the_end(over, None, lambda h, windows: h + sum(maps(b)(inputs[b][windows].double()) for b in over))
 
     def constant(share: float) -> Callable[[int], Map]:
         nothing = torch.zeros(run.width, dtype=torch.float64, device=run.device)
@@ -97,7 +103,7 @@ def _costs(run: NaiveRun, rung: str, fits: Mapping[int, Fits]) -> Figures:
         named |= {f"{place} {kind}": replaced(over, maps) for kind, maps in kinds.items()} | {f"{place} forced": forced(over, whole)}
         found |= {f"2/r2 of block {b} refitted/{rung}": value for b, value in zip(over, r2, strict=True)}
     named |= {f"block {b} alone": replaced([b], whole, at=runs[0]) for b in runs[0]}
-    refits = [variant for g in range(p.groups) for variant in three(lambda one: one.refits[g])]  # noqa: B023
+    refits = [variant for g in range(p.groups) for variant in three(_refit(g))]
     halves = three(_half) if strict else []
     base = run.nll(rung, clean.after(last, "intervention")[None])[0]
     costs = dict(zip(named, run.nll_of(rung, list(named.values())) - base, strict=True))
@@ -163,15 +169,12 @@ def _lost(run: NaiveRun, rung: str, fits: Mapping[int, Fits]) -> Figures:
     def r2(pair: tuple[Array, Array], windows: Array | slice = slice(None)) -> float:
         return float(1 - pair[0][windows].sum() / pair[1][windows].sum())
 
-    def refit(group: int) -> Callable[[Fits], Map]:
-        return lambda one: one.refits[group]
-
     found: Figures = {}
     curves = {t: [unshifted(t, _whole), *shifted(t, [(j, _whole) for j in range(1, most + 1)])] for t in targets}
     for t, curve in curves.items():
         found |= {f"2/r2 of block {t} after {j}/{rung}": r2(pair) for j, pair in enumerate(curve)}
     first, name = curves[targets[0]], f"2/r2_lost/{rung}"
-    picks = [refit(g) for g in range(p.groups)] + [_half] * (rung == "strict")
+    picks = [_refit(g) for g in range(p.groups)] + [_half] * (rung == "strict")
     both = list(zip([unshifted(targets[0], pick) for pick in picks], shifted(targets[0], [(most, pick) for pick in picks]), strict=True))
     # In sample a group that is left out of the fit is left out of the score.
     kept = [group != g if rung == "paper" else slice(None) for g in range(p.groups)]
@@ -192,3 +195,7 @@ def _half(fits: Fits) -> Map:
 
 def _whole(fits: Fits) -> Map:
     return fits.whole
+
+
+def _refit(group: int) -> Callable[[Fits], Map]:
+    return lambda fits: fits.refits[group]

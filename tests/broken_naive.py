@@ -6,7 +6,7 @@ _SAME = "test_naive::test_both_sides_give_the_same_figures"
 
 MUTATIONS: list[Mutation] = [
     ("benchmarks/naive_model.py", "norm <= factor * norm.median", "norm <= 2 * factor * norm.median", f"{_SAME}[4]"),
-    ("benchmarks/naive_model.py", "before & after for before, after", "after for before, after", f"{_SAME}[4]"),
+    ("benchmarks/naive_model.py", "before & after for before, after", "before for before, after", f"{_SAME}[4]"),
     ("benchmarks/naive_fits.py", "(len(rows) - 1) / len(rows) * np.square", "1 / len(rows) * np.square", f"{_SAME}[4]"),
     ("benchmarks/naive_fits.py", "every_second = rows[::2]", "every_second = rows[::3]", f"{_SAME}[4]"),
     ("benchmarks/naive_fits.py", "grid[best], 1 - errors", "grid[0], 1 - errors", f"{_SAME}[4]"),
@@ -22,8 +22,8 @@ MUTATIONS: list[Mutation] = [
     ("benchmarks/naive_claim2.py", 'group != g if rung == "paper" else slice(None)', "slice(None)", f"{_SAME}[2]"),
     (
         "benchmarks/naive_claim2.py",
-        "over[-1]: edited(edit, marked(over), after[over[-1]])",
-        "over[-1]: edited(edit, marked(over), None)",
+        "for b in over:\n                h = h + maps(b)(h)",
+        "for b in over[1:]:\n                h = h + maps(b)(h)",
         f"{_SAME}[2]",
     ),
     ("benchmarks/naive_claim3.py", "total(parts[::2] if half else parts)", "total(parts)", f"{_SAME}[3]"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from dataclasses import replace
 
 import pytest
+import torch
 
-from benchmarks.naive import CLAIMS
+from benchmarks.naive import CLAIMS, main
 from benchmarks.naive_claim3 import METHODS, check
 from benchmarks.naive_model import NaiveRun
 from claims import easy, easy_sets, variance
@@ -142,6 +145,28 @@ def test_clean_run_counts_every_block(run):
     assert run.passes - before == sum(clean.ids[split].size for split in ("calibration", "evaluation")) * small_llama.BLOCKS
 
 
+def test_command_prints_and_keeps_figures(shelf, tmp_path, monkeypatch, capsys):
+    """Seconds, what was run and every figure, with its error, of the claims that are asked for."""
+    kept = tmp_path / "naive.json"
+    options = ["--model", str(shelf / "llama"), "--corpus", str(shelf / "text"), "--device", "cpu", "--quick", "--claims", "4"]
+    monkeypatch.setattr("sys.argv", ["naive", *options, "--json", str(kept)])
+    main()
+    printed = capsys.readouterr()
+    (part,) = json.loads(kept.read_text())["claims"].values()
+    assert part["token-blocks"] == (8 + 4 + 8 + 16 + 4) * 256 * 8
+    assert f"  4/depth_trend/paper {part['figures']['4/depth_trend/paper']:.6g} ± " in printed.out
+    assert "claim 4: " in printed.err
+
+
+@pytest.mark.parametrize("claims", ["", "6", "1,two"])
+def test_unknown_claims_are_refused(claims, monkeypatch, capsys):
+    """What is no claim is named, with those that are."""
+    monkeypatch.setattr("sys.argv", ["naive", "--claims", claims])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"no claim {claims.split(',')[-1]!r}; expected some of 1,2,3,4,5" in capsys.readouterr().err
+
+
 def test_experts_are_refused(run):
     """A block with a matrix that is no linear layer is named."""
     block = run.blocks[0]
@@ -151,10 +176,6 @@ def test_experts_are_refused(run):
 
 def with_table(block):
     """A copy of a block with a parameter of three dimensions."""
-    import copy
-
-    import torch
-
     copied = copy.deepcopy(block)
     copied.table = torch.nn.Parameter(torch.zeros(2, 3, 4))
     return copied
