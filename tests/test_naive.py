@@ -23,6 +23,7 @@ from tests import small_llama
 
 PROTOCOL = replace(
     small_llama.PROTOCOL,
+    typical_factor=1.3,  # So that every block has tokens of its own.
     replacement=ReplacementProtocol(run=3, refit_stride=2),
     easy=EasyProtocol(steps=40, warmup=4, trial_steps=10, trial_warmup=2, look_stride=3),
 )
