@@ -30,6 +30,8 @@ def figures(run: NaiveRun) -> Figures:
     found: Figures = {}
     for rungs in (("paper", "typical"), ("strict",)):
         exits = _exits(run, rungs[0])
+        for step, (nll, agreed) in exits.curve.items():
+            found |= {f"5/nll after {step} steps/{rungs[0]}": nll, f"5/agreement after {step} steps/{rungs[0]}": agreed}
         for rung, kl in _destroyed(run, rungs).items():
             found |= _figures(run, rung, exits, kl)
     return found
@@ -108,11 +110,15 @@ def _train(
 
 @dataclass
 class _Exits:
-    """What was said at mid and by controls: 1 where it is what the whole model says, ``(H, W, P)``, H of all and of half the text."""
+    """What was said at mid and by controls: 1 where it is what the whole model says, ``(H, W, P)``, H of all and of half the text.
+
+    ``curve``: steps → NLL and agreement on some windows, of the head of all the text.
+    """
 
     agreed: Array
     bigram: Array
     confidence: Array
+    curve: dict[int, tuple[float, float]]
 
 
 def _exits(run: NaiveRun, rung: str) -> _Exits:
@@ -126,15 +132,17 @@ def _exits(run: NaiveRun, rung: str) -> _Exits:
     heard = clean.after(mid, "intervention")
     some = list(range(0, len(ids), easy.look_stride))
     curve: list[tuple[float, float]] = []
+    scored = clean.typical("intervention", *easy.looked_at(len(run.blocks))) if strict else torch.ones(ids.shape, dtype=torch.bool)
+    reached = scored[some, :-1].cpu().numpy()
 
+    @torch.inference_mode()
     def look(head: _Head) -> None:
         """Score the head while it is trained, as a report draws it."""
-        with torch.no_grad():
-            log_p = [torch.log_softmax(head(heard[w, :-1]), -1) for w in some]
+        log_p = [torch.log_softmax(head(heard[w, :-1]), -1) for w in some]
         targets = torch.from_numpy(ids[some, 1:]).to(run.device)
-        nll = -torch.stack([each.gather(-1, t[:, None]).mean() for each, t in zip(log_p, targets, strict=True)]).mean()
-        agreed = np.mean([each.argmax(-1).cpu().numpy() == full[w] for each, w in zip(log_p, some, strict=True)])
-        curve.append((float(nll), float(agreed)))
+        nll = np.stack([-each.gather(-1, t[:, None])[:, 0].double().cpu().numpy() for each, t in zip(log_p, targets, strict=True)])
+        agreed = np.stack([each.argmax(-1).cpu().numpy() == full[w] for each, w in zip(log_p, some, strict=True)])
+        curve.append((float(nll[reached].mean()), float(agreed[reached].mean())))
 
     looks = sorted({round(easy.steps * i / easy.looks) for i in range(easy.looks + 1)})
     tried: list[tuple[float, float]] = []
@@ -155,7 +163,7 @@ def _exits(run: NaiveRun, rung: str) -> _Exits:
     answers = _said(run.logits, clean.after(run.last, "calibration"))[0]
     counted = marked[:, :-1].cpu().numpy()
     tables = [_bigram(learned[w][:, :-1][counted[w]], answers[w][counted[w]], ids[:, :-1]) == full for w in parts]
-    return _Exits(np.stack(agreed), np.stack(tables), confidence)
+    return _Exits(np.stack(agreed), np.stack(tables), confidence, dict(zip(looks, curve, strict=False)))
 
 
 @torch.inference_mode()

@@ -120,6 +120,10 @@ def of_claim_5(lab):
         found |= {f"5/exit_agreement/{rung}": easy.exit_agreement(lab, rung)[0], f"5/exit_excess/{rung}": easy.exit_excess(lab, rung)[0]}
         found |= {f"5/kl_easy_share/{rung}": lab.late_blocks(rung).share}
         found |= {f"5/easy_sets_agree/{rung}": easy_sets.easy_sets_agree(lab, rung)[0]}
+    for rung in ("paper", "strict"):
+        a = lab.exit(rung).arrays
+        for name, curve in (("nll", a["held_nll"][0]), ("agreement", a["held_agreed"][0])):
+            found |= {f"5/{name} after {step:g} steps/{rung}": float(value) for step, value in zip(a["steps"], curve, strict=True)}
     return found
 
 
