@@ -28,6 +28,7 @@ from tests import (
     broken_layers,
     broken_lines,
     broken_memory,
+    broken_naive,
     broken_precision,
     broken_reports,
     broken_settings,
@@ -57,6 +58,7 @@ MUTATIONS = [
     *broken_counts.MUTATIONS,
     *broken_faults.MUTATIONS,
     *broken_memory.MUTATIONS,
+    *broken_naive.MUTATIONS,
     *broken_precision.MUTATIONS,
 ]
 
