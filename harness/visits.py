@@ -16,10 +16,10 @@ from harness.errors import MeasurementError
 from harness.measurement import Arrays, Measurement
 from harness.sweep import Resumable, State, Visitor, sweep
 from harness.windows import Ids
+from harness.work import Work
 
 if TYPE_CHECKING:
     from harness.bookmark import StoreBookmark
-    from harness.work import Work
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Visit:
     alone: bool = False
 
 
-Visiting = Callable[["Work"], AbstractContextManager[Visit]]
+Visiting = Callable[[Work], AbstractContextManager[Visit]]
 
 
 class Shown:

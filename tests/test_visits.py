@@ -19,11 +19,11 @@ CHOSEN = ("--verdicts=report", "-k", "wall_dct or depth_gain or single_replaceme
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Counts how many windows pass block 1, below anything that is intervened in."""
+    """Counts how many whole windows pass block 1, below anything that is intervened in; a model that is admitted is shown shorter ones."""
     passed, run = [], Anatomy.run
 
     def counted(self, block, stream, call):
-        passed.append(len(stream) if block == 1 else 0)
+        passed.append(len(stream) if block == 1 and stream.shape[1] == 256 else 0)
         return run(self, block, stream, call)
 
     monkeypatch.setattr(Anatomy, "run", counted)
