@@ -33,14 +33,14 @@ def planted(tmp_path_factory):
 @pytest.fixture
 def kept(monkeypatch):
     """Every set of streams that is kept, by layout, as long as it lives."""
-    made, real = [], streams.keep
+    made, real = [], streams.Keeping.kept
 
-    def keep(*args):
-        found = real(*args)
+    def kept(keeping):
+        found = real(keeping)
         made.append(weakref.ref(found))
         return found
 
-    monkeypatch.setattr(streams, "keep", keep)
+    monkeypatch.setattr(streams.Keeping, "kept", kept)
     return made
 
 
