@@ -50,6 +50,8 @@ class Measuring(Pair):
         self._failed: dict[str, Exception] = {}
         self._apart: set[str] = set()
         """Layouts on which a shared sweep has failed."""
+        self._sharing = 0.0
+        """Seconds in sweeps that were shared: they are told of one measurement, and of no other that asked for streams meanwhile."""
 
     def is_stored(self, measurement: Measurement) -> bool:
         """Whether a measurement can be read from the store, as far as that is known without loading the model."""
@@ -143,11 +145,12 @@ class Measuring(Pair):
             if measurement.name in self._found:
                 return self._found[measurement.name]
         work = self._work(subject, measurement, ids, self._bench.announce(measurement.name))
-        start = time.perf_counter()
+        start, shared = time.perf_counter(), self._sharing
         with work.bookmark.dropped_on_failure():
             arrays = measurement.measure(work)
             found = measurement.read(arrays, self._sizes_of(ids))
-        self._put(measurement, arrays, found, ids, {"seconds": round(time.perf_counter() - start, 2)})
+        own = time.perf_counter() - start - (self._sharing - shared)
+        self._put(measurement, arrays, found, ids, {"seconds": round(own, 2)})
         work.bookmark.drop()
         return found
 
@@ -181,9 +184,10 @@ class Measuring(Pair):
         except MeasurementError:
             self._apart.add(layout)
             return
+        seconds, first = time.perf_counter() - start, made[0][0]
+        self._sharing += seconds
         for (member, arrays), results in zip(made, found, strict=True):
-            first, seconds = made[0][0], round(time.perf_counter() - start, 2)
-            self._put(member, arrays, results, ids, {"seconds": seconds} if member is first else {"with": first.name})
+            self._put(member, arrays, results, ids, {"seconds": round(seconds, 2)} if member is first else {"with": first.name})
         bookmark.drop()
         if streams is not None:
             self._hold(layout, streams)

@@ -32,6 +32,7 @@ from tests import (
     broken_precision,
     broken_reports,
     broken_settings,
+    broken_sharing,
     broken_tokens,
 )
 
@@ -55,6 +56,7 @@ MUTATIONS = [
     *broken_tokens.MUTATIONS,
     *broken_reports.MUTATIONS,
     *broken_settings.MUTATIONS,
+    *broken_sharing.MUTATIONS,
     *broken_counts.MUTATIONS,
     *broken_faults.MUTATIONS,
     *broken_memory.MUTATIONS,

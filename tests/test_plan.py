@@ -8,10 +8,13 @@ import pytest
 
 from fixtures import MODELS, Model, hub
 from harness import estimate
+from harness.estimate import Cost
 from harness.measurement import ABLATION, AFFINE, MEASUREMENTS, PROJECTION, RANK, SPECTRA
 from harness.protocol import Protocol
 from harness.rates import Rates, probe
 from reports import plan
+from reports.plan import _Part
+from tests.conftest import ROOT
 
 RATES = Rates(1e11, 5e10, 5e9, 2)
 
@@ -40,6 +43,31 @@ def test_a_plan_loads_and_measures_nothing(claims, monkeypatch):
     result = claims("--plan", "-m", "not strict")
     result.stdout.fnmatch_lines(["plan: 33 cells*", "  linearity by rank-k maps: in the store, nothing to measure", "in all: no downloads"])
     result.stdout.no_fnmatch_line("*affine*")
+
+
+def test_a_plan_says_what_shares_a_sweep(claims):
+    """On each layout: what visits one, and the streams that other measurements start from."""
+    result = claims("--plan", "-k", "wall_dct or depth_gain or single_replacement", files=[ROOT / "claims"])
+    lines = [line for line in result.outlines if "one sweep over" in line]
+    named = [line.partition(": ")[0].removeprefix("  one sweep over ") for line in lines]
+    assert named == [
+        f"{layout} windows for reconstruction of every layer, {layout} windows, linearity by {kind} maps and streams"
+        for layout, kind in (("paper", "rank-k"), ("strict", "affine"))
+    ]
+    assert all(line.endswith(" s less") for line in lines)
+    assert not any("one sweep" in line for line in claims("--plan", "-k", "depth_gain", files=[ROOT / "claims"]).outlines)
+
+
+def test_a_shared_sweep_is_counted_once_and_all_that_it_holds_at_once():
+    """Two sweeps of three are saved; memory is that of the process, and what each of the three holds beside it."""
+    part = _Part()
+    costs = [Cost((1,), 1, seconds, memory) for seconds, memory in ((10.0, 5e9), (20.0, 7e9), (30.0, 6e9))]
+    for cost in costs:
+        part.add("something", cost)
+    part.share("paper", ["a", "b", "c"], costs, Cost((1,), 1, 4.0, 2e9))
+    assert part.seconds == 10 + 20 + 30 - 2 * 4
+    assert part.memory == 2e9 + 3e9 + 5e9 + 4e9
+    assert part.lines[-1] == "  one sweep over paper windows for a, b and c: 8 s less"
 
 
 def test_a_plan_of_nothing_is_not_green(claims):
