@@ -27,12 +27,12 @@ def test_an_error_beats_a_falsification(claims, shelf):
 
 def test_a_failure_nobody_foresaw_keeps_its_traceback(claims, monkeypatch):
     """A bug in a measurement is an ERROR row and can be traced."""
-    import harness.rank_linearity
+    import harness.visits
 
     def burst(*_args, **_kwargs):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(harness.rank_linearity, "sweep", burst)
+    monkeypatch.setattr(harness.visits, "sweep", burst)
     result = claims("-m", "claim4")
     assert result.ret == 6
     assert "ZeroDivisionError: a bug" in result.stdout.str()

@@ -9,7 +9,6 @@ import pytest
 import torch
 import transformers
 
-from harness import replacing_each, replacing_runs, shifting
 from harness.admission import dissect
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import EACH, INTERVENTION, RUNS, SHIFT
@@ -48,7 +47,7 @@ def found(model):
     """The arrays of each measurement on both layouts, by rung."""
     anatomy, cpu = dissect(model), torch.device("cpu")
     kept, arrays, brought = {}, {}, []
-    for measurements, code in ((RUNS, replacing_runs), (SHIFT, shifting), (EACH, replacing_each)):
+    for measurements in (RUNS, SHIFT, EACH):
         for measurement in measurements:
             ids = OWN if measurement.layout == "strict" else IDS
             if measurement.layout not in kept:
@@ -64,7 +63,7 @@ def found(model):
                 lambda other, more: brought.append((other.name, more)),
                 dict,
             )
-            for name, array in code.measure(work).items():
+            for name, array in measurement.measure(work).items():
                 arrays[measurements[0].name, *name.split("/")] = np.asarray(array)
     arrays["brought"] = dict(brought)
     return arrays
