@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.naive_claim3 import METHODS
@@ -16,8 +16,19 @@ from harness.variance import CURVES
 
 Figures = dict[str, float]
 INTERVENED, FITTED = ("paper", "typical", "strict"), ("paper", "held-out", "typical", "strict")
-MEASURED = (*m.PROJECTION, *m.SUBSPACES, m.ABLATION[1], *m.RUNS, *m.SHIFT, m.RANK, m.AFFINE, *m.ARENA, *m.EXIT, *m.LATE_BLOCKS)
-"""The measurements that the core predicates of all claims rest on."""
+MEASURED = {
+    1: (*m.PROJECTION, *m.SUBSPACES, m.ABLATION[1]),
+    2: (*m.RUNS, *m.SHIFT, m.RANK, m.AFFINE),
+    3: m.ARENA,
+    4: (m.RANK, m.AFFINE),
+    5: (*m.EXIT, *m.LATE_BLOCKS),
+}
+"""Claim → the measurements that its core predicates rest on."""
+
+
+def wanted(claims: Iterable[int]) -> tuple[m.Measurement, ...]:
+    """Return what some claims rest on, each measurement once."""
+    return tuple(dict.fromkeys(measurement for claim in claims for measurement in MEASURED[claim]))
 
 
 def listed(figure: Any) -> Figures:

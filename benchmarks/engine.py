@@ -1,13 +1,14 @@
 """What the engine is worth: ``python -m benchmarks.engine [--model M] [--corpus C] [--quick] [--claims 1,2] [--rounds 5] [--json F]``.
 
 The core predicates of the claims, on all rungs, three ways in turn: by plain full forward passes (:mod:`benchmarks.naive`), by the harness,
-and on paper: the operations of the passes that they need (:mod:`benchmarks.passes`) over the rate of products that is measured between the
-two sides of every round, in the weights' type and in float64. Printed and kept are seconds, medians over rounds, and
+and on paper: the operations of the passes that they need (:mod:`benchmarks.passes`) over the rate of large products that is measured before
+every claim of every round, in the weights' type and in float64. Printed and kept are seconds, medians over rounds, and
 
 - naive over harness, at figures that differ by no more than is printed;
 - harness over that roofline, which leaves out softmax, solves, eigenvectors and sorting, so that nothing can reach 1.
 
-Both sides have the model loaded and their windows cut. Nothing is stored: a run that keeps its results takes some hundredths longer.
+Both sides have the model loaded and their windows cut. Nothing is stored: a run that keeps its results takes some hundredths longer. Claims
+share sweeps: the seconds of the first one hold what later ones need of it, so that ratios are of totals.
 """
 
 from __future__ import annotations
@@ -35,18 +36,17 @@ from harness.anatomy import Anatomy
 from harness.bench import Bench, Room
 from harness.layers import weights_of
 from harness.protocol import Protocol
-from harness.rates import probe
 from harness.store import Store
 from harness.subject import DTYPES, Placement
 
 PARTS = {
-    1: ("one sweep", "projection", "ablation"),
-    2: ("replacement", "shift"),
+    1: ("projection", "ablation"),
+    2: ("replacement", "shift", "linearity"),
     3: ("layers",),
     4: ("linearity",),
     5: ("exit head", "late blocks"),
 }
-"""Claim → its parts of what is needed; the one sweep serves all, and is counted with the first."""
+"""Claim → its parts of what is needed, beside the one sweep, which serves all."""
 
 
 def shape_of(anatomy: Anatomy) -> Shape:
@@ -56,7 +56,7 @@ def shape_of(anatomy: Anatomy) -> Shape:
     size = getattr(config, "head_dim", None) or anatomy.width // heads
     read = {weight.parameter.shape[1] for weight in weights_of(0, anatomy.blocks[0])}
     inputs = (*(anatomy.width,) * 3, *sorted(read - {anatomy.width}))
-    active = float(anatomy.parameters(0)[1])
+    active = statistics.fmean(anatomy.parameters(block)[1] for block in range(len(anatomy.blocks)))
     return Shape(len(anatomy.blocks), anatomy.width, active, float(anatomy.vocabulary * anatomy.width), heads * size, inputs)
 
 
@@ -69,9 +69,26 @@ def gap(one: dict[str, float], other: dict[str, float]) -> tuple[float, str]:
 
 
 def _difference(one: float, other: float) -> float:
-    if math.isnan(one) or math.isnan(other):
-        return 0.0 if math.isnan(one) and math.isnan(other) else math.inf
-    return abs(one - other) / max(1.0, abs(other))
+    if one == other or (math.isnan(one) and math.isnan(other)):
+        return 0.0
+    found = abs(one - other) / max(1.0, abs(other))
+    return math.inf if math.isnan(found) else found
+
+
+def rates_of(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """Return operations a second in large products, in the weights' type and in float64: the median of some, as fast as they come."""
+    size, launches = (8192, 8) if device.type == "cuda" else (2048, 1)
+    found = []
+    for kind in (dtype, torch.float64):
+        a, seconds = torch.ones(size, size, dtype=kind, device=device), []
+        for _ in range(4):
+            start = time.perf_counter()
+            for _ in range(launches):
+                b = a @ a
+            float(b[0, 0])  # Waits for the device.
+            seconds.append(time.perf_counter() - start)
+        found.append(2 * size**3 * launches / statistics.median(seconds[1:]))
+    return found[0], found[1]
 
 
 def main() -> None:
@@ -90,7 +107,7 @@ def main() -> None:
     claims = [int(claim) for claim in given.claims.split(",")]
     protocol, placement = Protocol().quickened() if given.quick else Protocol(), Placement(given.device, given.dtype)
     room, model, corpus = Room(Store(None)), model_at(given.model), choose(given.corpus)[0]
-    wanted = {(model.name, corpus.name): core_figures.MEASURED}
+    wanted = {(model.name, corpus.name): core_figures.wanted(claims)}
 
     def bench() -> Bench:
         return Bench(placement, protocol, Store(None), lambda _: lambda done, total: None, wanted=wanted, room=room)
@@ -100,8 +117,9 @@ def main() -> None:
     for layout in ("paper", "strict"):
         lab.windows(layout)
     subject = first.load(model)
-    shape, width = shape_of(subject.anatomy), 4 if subject.facts.dtype == "float32" else 2
-    parts = {name: part for name, part in needed(protocol, shape).items() if any(name.endswith(p) for c in claims for p in PARTS[c])}
+    shape, dtype = shape_of(subject.anatomy), getattr(torch, subject.facts.dtype)
+    counted = ("one sweep", *(part for claim in claims for part in PARTS[claim]))
+    parts = {name: part for name, part in needed(protocol, shape).items() if name.endswith(counted)}
     operations, moments = sum(part.operations(shape, protocol.window) for part in parts.values()), sum(p.moments for p in parts.values())
     rounds: list[dict[str, Any]] = []
     for _ in range(given.rounds):
@@ -110,8 +128,7 @@ def main() -> None:
         if plain is not None:
             plain.forget()
         for claim in claims:
-            rates = probe(str(subject.facts.device), width)
-            one["rates"].append([rates.product, rates.product64])
+            one["rates"].append(rates_of(subject.device, dtype))
             start = time.perf_counter()
             found = core_figures.figures(measured, claim)
             if subject.device.type == "cuda":

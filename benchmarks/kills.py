@@ -180,6 +180,9 @@ class Killer:
             point.wrong.append(f"the report is half-written: {error}")
             return
         stopped = 0
+        if [len(found[part]) for part in ("rows", "claims")] != [len(self.expected[part]) for part in ("rows", "claims")]:
+            point.wrong.append("the report has other cells or claims than that of the run left alone")
+            return
         for row, expected in zip(found["rows"], self.expected["rows"], strict=True):
             if json.dumps(row) != json.dumps(expected):
                 stopped += 1
@@ -252,7 +255,7 @@ def main() -> int:
             "left": left,
         }
         given.json.write_text(json.dumps(record, indent=1) + "\n")
-    return int(wrong > 0)
+    return int(bool(wrong or left))
 
 
 if __name__ == "__main__":

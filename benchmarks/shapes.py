@@ -136,7 +136,9 @@ def taken(config: Any, placement: Placement, protocol: Protocol, chosen: Sequenc
             seconds[measurement.name] = f"with {of_it['with']}" if "with" in of_it else round(time.perf_counter() - start, 3)
             peaks[measurement.name] = round((_peak(device) - loaded) / _MIB, 1)
             print(measurement.name, seconds[measurement.name], peaks[measurement.name], "MiB", file=sys.stderr, flush=True)
-    total = round(sum(each for each in seconds.values() if isinstance(each, float)), 3)
+    missing = [name for name, each in seconds.items() if isinstance(each, str) and each.startswith("not measured")]
+    # Of less than all the total would say nothing, and neither would its growth.
+    total = float("nan") if missing else round(sum(each for each in seconds.values() if isinstance(each, float)), 3)
     return {
         "blocks": config.num_hidden_layers,
         "calibration windows": protocol.calibration_windows,

@@ -24,6 +24,6 @@ def prepare() -> None:
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none.
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT)
+    # Older glibc refuses so large a threshold; to set the other one alone would turn off the one that it adapts by itself.
+    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, _KEPT):
         mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT)

@@ -20,7 +20,10 @@ BATCH_SHARE = 0.25
 MOST = 64
 """Windows run together at most: beyond 16,384 tokens products gain nothing."""
 
-_SIGNS = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory")
+_SIGNS = (
+    *("DefaultCPUAllocator: can't allocate memory", "MPS backend out of memory", "CUDA error: out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
 
 
 def free_bytes(device: torch.device) -> int | None:

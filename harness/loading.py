@@ -19,7 +19,8 @@ from fixtures.sources import Wheel
 from harness.admission import dissect, find_blocks
 from harness.anatomy import Anatomy
 from harness.arithmetic import exact_arithmetic, fix_workspaces
-from harness.device_memory import WEIGHTS_SHARE, bytes_of, free_bytes
+from harness.batching import ADVICE, described
+from harness.device_memory import WEIGHTS_SHARE, bytes_of, free_bytes, out_of_memory, release
 from harness.errors import SubjectError
 from harness.onloading import Onloader
 from harness.subject import DEVICES, EXPECTED_DEVICES, Placement, SubjectFacts
@@ -151,11 +152,18 @@ def _from_pretrained(model: Model, path: Path, dtype: torch.dtype | str, placeme
 
 def _put(network: torch.nn.Module, model: Model, where: torch.device) -> Onloader | None:
     """Put a model on its device; where its weights take too much of what is free there, have its blocks brought in one at a time."""
+    if where.type != "cpu":
+        release()  # A model that was let go of may lie in cycles, and would count as held.
     free = free_bytes(where)
-    if free is None or bytes_of(network) <= WEIGHTS_SHARE * free:
+    try:
+        if free is not None and bytes_of(network) > WEIGHTS_SHARE * free:
+            return Onloader(network, find_blocks(network, model.blocks)[1], where)
         network.to(where)
-        return None
-    return Onloader(network, find_blocks(network, model.blocks)[1], where)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise SubjectError(f"{model.name}: {where} has no room for its weights ({described(error)}); {ADVICE}") from None
+    return None
 
 
 def _check_map(model: Model, given: Mapping[str, str | int], network: torch.nn.Module) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fixtures.naming import printable
 from harness.adapters import AdaptedBlocks
 from harness.arithmetic import ordered_attention
+from harness.device_memory import out_of_memory
 from harness.errors import MeasurementError
 from harness.exit_head import kept
 from harness.head_course import Course, Plan
@@ -90,7 +91,7 @@ class LoraTraining(Training[Adaptation]):
             with ordered_attention(self.device):
                 return super().step()
         except RuntimeError as error:  # Of autograd, or of kernels that have no way back.
-            if self.done or isinstance(error, torch.OutOfMemoryError):
+            if self.done or out_of_memory(error):
                 raise
             raise MeasurementError(f"the blocks cannot be trained through ({type(error).__name__}: {printable(error)})") from error
 

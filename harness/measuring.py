@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixtures.corpus import Corpus
 from fixtures.models import Model
+from fixtures.naming import printable
 from harness import measurement as m
 from harness.arithmetic import exact_arithmetic
 from harness.bookmark import StoreBookmark, unfinished
@@ -168,25 +169,36 @@ class Measuring(Pair):
         from harness.batching import completed
         from harness.visits import opened
 
-        ids, names, start = self.windows(layout), [member.name for member in members], time.perf_counter()
-        progress = self._bench.announce(" + ".join([*names, *(["streams"] if keeps else [])]))
+        ids, start = self.windows(layout), time.perf_counter()
+        shown = {split: windows for split, windows in ids.items() if keeps or any(split in member.needs() for member in members)}
+        # It holds what every visitor has found, so its key holds what every one depends on, and what is swept.
+        keys = [self._key(member, ids) for member in members]
+        bookmark = StoreBookmark(self._bench.store, {**keys[0], "beside": keys[1:], "swept": list(shown)})
 
         @exact_arithmetic()
-        def once() -> tuple[StoreBookmark, list[tuple[Measurement, Arrays]], Streams | None]:
+        def once() -> tuple[list[tuple[Measurement, Arrays]], Streams | None]:
             keeping = self._keeping(subject, layout) if keeps else None
-            with opened([self._work(subject, member, ids, progress, *names[1:]) for member in members]) as visits:
-                arrays, seen = visits.sweep(ids, keeping.visitors if keeping else [])
-                return visits.bookmark, list(zip(visits.measurements, arrays, strict=True)), keeping.kept() if keeping and seen else None
+            with opened([self._work(subject, member, ids, lambda done, total: None) for member in members]) as visits:
+                made = visits.measurements
+                if len(made) + keeps < 2:
+                    return [], None
+                names = [member.name for member in made]
+                progress = self._bench.announce(" + ".join([*names, *(["streams"] if keeping else [])]))
+                arrays, seen = visits.sweep(shown, keeping.visitors if keeping else [], progress, bookmark)
+                return list(zip(made, arrays, strict=True)), keeping.kept() if keeping and seen else None
 
         try:
-            bookmark, made, streams = completed(once)
+            made, streams = completed(once)
             found = [member.read(arrays, self._sizes_of(ids)) for member, arrays in made]
-        except MeasurementError:
+        except Exception as error:  # Whoever fails will say so in cells of its own.
             self._apart.add(layout)
+            self._bench.say(f"what shares a sweep over {layout} windows is made one by one: {printable(error) or type(error).__name__}")
+            bookmark.drop()
             return
-        seconds, first = time.perf_counter() - start, made[0][0]
+        seconds = time.perf_counter() - start
         self._sharing += seconds
         for (member, arrays), results in zip(made, found, strict=True):
+            first = made[0][0]
             self._put(member, arrays, results, ids, {"seconds": round(seconds, 2)} if member is first else {"with": first.name})
         bookmark.drop()
         if streams is not None:
@@ -198,8 +210,8 @@ class Measuring(Pair):
         missing = (each for each in self._wanted if each.name not in known and self._may(each) and not self.is_stored(each))
         return sharing(missing, layout)
 
-    def _work(self, subject: Subject, measurement: Measurement, ids: Windows, progress: Progress, *beside: str) -> Work:
-        """Return what a measurement is made from; ``beside``: what else is made in its sweep, which its bookmark is of."""
+    def _work(self, subject: Subject, measurement: Measurement, ids: Windows, progress: Progress) -> Work:
+        """Return what a measurement is made from."""
 
         def also(other: Measurement, arrays: dict[str, Array]) -> None:
             self._take(other, arrays, ids, measurement.name)
@@ -214,8 +226,7 @@ class Measuring(Pair):
             _ = protocol.typical_factor  # The tokens that are marked in them depend on it.
             return self._streams(subject, measurement)
 
-        key = self._key(measurement, ids)
-        bookmark = StoreBookmark(self._bench.store, {**key, "beside": beside} if beside else key)
+        bookmark = StoreBookmark(self._bench.store, self._key(measurement, ids))
         needed = {split: ids[split] for split in measurement.needs()}
         return Work(subject, measurement, needed, protocol, progress, bookmark, streams, also, maps)
 

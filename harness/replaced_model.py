@@ -77,6 +77,8 @@ def open_model(found: MapFile, model: str | None = None, placement: Placement | 
             f"(SHA-256 {weights[:16]}…, expected {printable(expected[:16])}…)"
         )
     subject = load(described, path, weights, placement)
+    if subject.anatomy.onloader:
+        say(f"{described.name} does not fit on {subject.facts.device}: its blocks are there while they run; writing to them does nothing")
     forget_quantisation(subject.anatomy.model)
     return subject
 

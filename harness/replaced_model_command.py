@@ -15,6 +15,7 @@ from fixtures.errors import CorpusError, ModelError
 from fixtures.naming import printable
 from harness import layouts
 from harness.arithmetic import exact_arithmetic
+from harness.batching import completed
 from harness.errors import MapsError, MeasurementError, SubjectError, TextError
 from harness.linearity import EVALUATION
 from harness.loading import Subject, choose_device
@@ -97,7 +98,7 @@ def _run(given: argparse.Namespace) -> int:
 @exact_arithmetic()
 def _measured(subject: Subject, ids: Ids | None, prompt: str | None) -> tuple[tuple[int, int], float, str]:
     """Return (bytes, parameters), perplexity and text of a model as it stands."""
-    cost = float("nan") if ids is None else perplexity(nll_nats(subject.anatomy, ids))
+    cost = float("nan") if ids is None else perplexity(completed(lambda: nll_nats(subject.anatomy, ids)))
     return _size(subject.anatomy.model), cost, "" if prompt is None else _continued(subject, prompt)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import map_file
 from harness.arithmetic import exact_arithmetic
+from harness.batching import completed
 from harness.errors import MapsError, MeasurementError
 from harness.fitting_maps import fit_all
 from harness.linear_block import replaced_by
@@ -62,7 +63,7 @@ def _fit(lab: Laboratory, bench: Bench, file: Path, rung: str, ids: Ids) -> None
     subject = bench.load(lab.model)
     lab.facts = subject.facts
     what, start = f"maps of every block, {rung}", time.perf_counter()
-    maps = fit_all(subject, ids, rung, lab.protocol, bench.announce(what))
+    maps = completed(lambda: fit_all(subject, ids, rung, lab.protocol, bench.announce(what)))
     map_file.write(file, _about(lab, bench, rung, ids), maps)
     seconds = round(time.perf_counter() - start, 2)
     lab.timings[what] = {"stored": False, "seconds": seconds, "windows": {CALIBRATION: len(ids)}}
@@ -88,6 +89,6 @@ def _nll_nats(lab: Laboratory, bench: Bench, found: MapFile, block: int, ids: Id
         return kept
     anatomy = bench.load(lab.model).anatomy
     with replaced_by(anatomy, {block: tensors_of(found, block)}):
-        nll = nll_nats(anatomy, ids)
+        nll = completed(lambda: nll_nats(anatomy, ids))
     bench.store.put(key, Record({"nll": nll}))
     return nll

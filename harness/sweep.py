@@ -80,13 +80,14 @@ def sweep(
     progress: Progress = lambda done, total: None,
     bookmark: Bookmark | None = None,
     passengers: Sequence[Visitor] = (),
+    kind: str = SWEEP,
 ) -> int:
     """Walk all blocks over ``windows``, split name → ``(windows, tokens) int64``; return the block it began at, 0 but for one taken up.
 
     With a ``bookmark`` every visitor must be Resumable, else TypeError. ``passengers``: visitors that need not be, and that see nothing of
-    a sweep that is taken up. Raises MeasurementError, naming the block, when the stream stops
-    being finite. Memory that runs out in a block's run is a matter of that batch; in a visitor it raises TooManyTogetherError, or
-    MemoryShortageError (:mod:`harness.batching`).
+    a sweep that is taken up. ``kind``: what it is called where the number of windows run together is kept. Raises MeasurementError, naming
+    the block, when the stream stops being finite. Memory that runs out in a block's run is a matter of that batch; in a visitor it raises
+    TooManyTogetherError, or MemoryShortageError (:mod:`harness.batching`).
     """
     resumable = [visitor for visitor in visitors if isinstance(visitor, Resumable)]
     if bookmark and len(resumable) < len(visitors):
@@ -105,7 +106,7 @@ def sweep(
         return anatomy.run(block, streams[split][rows], calls[split, rows.start, rows.stop][block])
 
     for split, ids in windows.items():
-        for rows, stream in anatomy.batching.each(SWEEP, len(ids), partial(enter, split)):
+        for rows, stream in anatomy.batching.each(kind, len(ids), partial(enter, split)):
             check_finite(stream, "the embedding")
             if split not in streams:
                 streams[split] = stream.new_empty((len(ids), *stream.shape[1:]))
@@ -116,9 +117,9 @@ def sweep(
     every = [*visitors, *(passengers if first == 0 else ())]
     for block in range(first, total):
         for split, ids in windows.items():
-            for rows, after in anatomy.batching.each(SWEEP, len(ids), partial(run, block, split)):
+            for rows, after in anatomy.batching.each(kind, len(ids), partial(run, block, split)):
                 check_finite(after, f"block {block}")
-                with _all_or_nothing(anatomy, len(after)):
+                with _all_or_nothing(anatomy, kind, len(after)):
                     for visitor in every:
                         visitor.see(split, rows.start, streams[split][rows], after)
                 streams[split][rows] = after
@@ -133,14 +134,14 @@ def sweep(
 
 
 @contextlib.contextmanager
-def _all_or_nothing(anatomy: Anatomy, windows: int) -> Iterator[None]:
+def _all_or_nothing(anatomy: Anatomy, kind: str, windows: int) -> Iterator[None]:
     """Where memory runs out in here, have the measurement begin anew with fewer windows: a visitor may have added half of a batch."""
     try:
         yield
     except Exception as error:
         if not out_of_memory(error):
             raise
-        anatomy.batching.halve(SWEEP, windows, described(error))
+        anatomy.batching.halve(kind, windows, described(error))
         raise TooManyTogetherError(described(error)) from None
 
 
@@ -169,7 +170,7 @@ def _take_up(block: int, total: int, state: State, streams: dict[str, Tensor], v
         raise ValueError(f"block {block} of {total}")
     kept = {}
     for split, stream in streams.items():
-        array = state[f"stream/{split}"]
+        array = state.get(f"stream/{split}", np.empty(0))
         if array.dtype != np.uint8 or array.size != stream.numel() * stream.element_size():
             raise ValueError(f"stream {split}: {array.size} bytes of {array.dtype}")
         kept[split] = torch.from_numpy(array.reshape(-1).copy()).view(stream.dtype).view(stream.shape).to(stream.device)

@@ -6,7 +6,7 @@ A visit is a context: what it changes of the model while blocks run is put back 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.errors import MeasurementError
 from harness.measurement import Arrays, Measurement
-from harness.sweep import Resumable, State, Visitor, sweep
+from harness.sweep import Progress, Resumable, State, Visitor, sweep
 from harness.windows import Ids
 from harness.work import Work
 
@@ -34,6 +34,9 @@ class Visit:
     alone: bool = False
 
 
+SEVERAL = "sweep of several"
+"""What blocks of shared sweeps run for is called, where the number of windows run together is kept: several visitors may leave room for
+fewer than each of them alone."""
 Visiting = Callable[[Work], AbstractContextManager[Visit]]
 
 
@@ -84,44 +87,33 @@ class Visits:
         """Those that share it."""
         return [work.measurement for work in self._works]
 
-    @property
-    def bookmark(self) -> StoreBookmark:
-        """Where the sweep is kept while it is unfinished."""
-        return self._works[0].bookmark
-
-    def sweep(self, windows: Mapping[str, Ids], passengers: Sequence[Visitor]) -> tuple[list[Arrays], bool]:
-        """Sweep over a layout's windows, each visitor shown the splits that its measurement needs; in the bookmark of the first one.
+    def sweep(
+        self, windows: Mapping[str, Ids], passengers: Sequence[Visitor], progress: Progress, bookmark: StoreBookmark
+    ) -> tuple[list[Arrays], bool]:
+        """Sweep over windows of a layout, each visitor shown the splits that its measurement needs.
 
         ``passengers``: visitors that cannot be taken up where they were. Returns the arrays of each measurement, and whether the passengers
         saw all of the sweep; of one that was taken up they see nothing.
         """
         first, pairs = self._works[0], zip(self._works, self._visits, strict=True)
         shown = [Shown(visitor, work.ids.keys()) for work, visit in pairs for visitor in visit.visitors]
-        with first.bookmark.dropped_on_failure():
-            begun = sweep(first.anatomy, windows, shown, first.subject.device, first.progress, first.bookmark, passengers)
-            return [visit.result() for visit in self._visits], begun == 0
+        begun = sweep(first.anatomy, windows, shown, first.subject.device, progress, bookmark, passengers, SEVERAL)
+        return [visit.result() for visit in self._visits], begun == 0
 
 
 @contextmanager
 def opened(works: Sequence[Work]) -> Iterator[Visits]:
-    """Open the visits of measurements to one sweep, the first in any case; of others those that can be had, and let others be.
+    """Open the visits of measurements to one sweep, and leave out those that cannot be had, or have to be alone.
 
-    Raises what the first one's visit raises, and MeasurementError where that has to be alone.
+    What cannot be had says so when it is asked for.
     """
     with ExitStack() as stack:
         open_works, visits = list[Work](), list[Visit]()
         for work in works:
-            with ExitStack() as own:
-                try:
-                    visit: Visit = own.enter_context(work.measurement.function()(work))
-                except MeasurementError:
-                    if not visits:
-                        raise
-                    continue  # It will say so when it is asked for.
+            with ExitStack() as own, suppress(MeasurementError):
+                visit: Visit = own.enter_context(work.measurement.function()(work))
                 if not visit.alone:
                     open_works.append(work)
                     visits.append(visit)
                     stack.push(own.pop_all())
-                elif not visits:
-                    raise MeasurementError(f"{work.measurement.name} needs a sweep of its own")
         yield Visits(open_works, visits)

@@ -30,6 +30,19 @@ MUTATIONS: list[Mutation] = [
     ("harness/language.py", "self._variants = max(1, most // self._chunk)", "self._variants = 1", "test_language"),
     ("benchmarks/passes.py", "start = v.mid(b) if self.strict else v.range(b)[0]", "start = v.mid(b)", "test_passes"),
     ("benchmarks/passes.py", "self.heads + 3 * self.steps", "self.heads + 2 * self.steps", "test_passes"),
-    ("benchmarks/engine.py", "return 0.0 if math.isnan(one) and math.isnan(other) else math.inf", "return 0.0", "test_passes"),
+    ("benchmarks/engine.py", "return math.inf if math.isnan(found) else found", "return found", "test_passes"),
+    ("harness/measuring.py", '"beside": keys[1:]', '"beside": []', "test_visits::test_a_shared_sweep_is_not_taken_up_under_another_seed"),
+    (
+        "harness/measuring.py",
+        "        except Exception as error:  # Whoever fails",
+        "        except MeasurementError as error:  # Whoever fails",
+        "test_visits::test_what_fails_takes_nothing_else_with_it",
+    ),
+    (
+        "harness/measuring.py",
+        "if keeps or any(split in member.needs() for member in members)",
+        "if True",
+        "test_visits::test_nothing_is_swept_for_streams_that_nobody_wants",
+    ),
     ("reports/workers.py", "            died[0][died[1]] = True\n", "            pass\n", "test_sweep_interrupted"),
 ]

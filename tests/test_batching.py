@@ -27,6 +27,7 @@ from tests.test_sweep import Keeper, Pages, windows_of
 PROTOCOL = Protocol(window=32, calibration_windows=16, evaluation_windows=8)
 CPU_SAYS = "[enforce fail at alloc_cpu.cpp:126] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
 ERRORS = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError(CPU_SAYS), MemoryError()]
+ERRORS += [RuntimeError(f"{what} when calling something") for what in ("CUDA error: out of memory", "CUSOLVER_STATUS_ALLOC_FAILED")]
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def counted(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(small_llama, "PROTOCOL", PROTOCOL)
         lab = small_llama.measured(tmp_path_factory.mktemp("passes"))[0]
-        lab._bench.wanted = {(lab.model.name, lab.corpus.name): core_figures.MEASURED}
+        lab._bench.wanted = {(lab.model.name, lab.corpus.name): core_figures.wanted(PARTS)}
         lab._bench.long = False
         shape = shape_of(lab._bench.load(lab.model).anatomy)
         for layout in ("paper", "strict"):
@@ -77,7 +77,7 @@ def test_next_to_nothing_runs_that_is_not_needed(counted):
 def test_claim_1_runs_no_block_in_vain(counted):
     """Its sweep serves everything, and interventions run what lies above them."""
     _, parts, done = counted
-    asked = [part for name, part in parts.items() if name.endswith(PARTS[1])]
+    asked = [part for name, part in parts.items() if name.endswith((*PARTS[1], "one sweep"))]
     assert done[1][0] == total(asked).blocks
     assert (done[3][0], done[4][0]) == (0, 0)
 
@@ -115,5 +115,8 @@ def test_figures_of_two_sides_are_held_against_one_another():
     assert gap({"a": 0.5, "b": 200.0}, {"a": 0.501, "b": 100.0}) == (1.0, "b")
     assert gap({"a": 0.5, "b": nan}, {"a": 0.501, "b": nan}) == (pytest.approx(0.001), "a")
     assert gap({"a": 0.5, "b": nan}, {"a": 0.501, "b": 1.0}) == (float("inf"), "b")
+    inf = float("inf")
+    assert gap({"a": 0.5, "b": inf}, {"a": 0.501, "b": inf}) == (pytest.approx(0.001), "a")
+    assert gap({"a": inf, "b": 1.0}, {"a": 2.0, "b": 1.0}) == (inf, "a")
     with pytest.raises(SystemExit, match="one side alone"):
         gap({"a": 1.0}, {"b": 1.0})

@@ -56,24 +56,25 @@ def test_one_sweep_serves_all_that_visit_it_and_the_streams(claims, runs, monkey
     assert {part["stored"] for part in timings(again).values()} == {True}
 
 
-def test_what_fails_takes_nothing_else_with_it(claims, monkeypatch):
-    """A visitor that fails in the shared sweep fails alone, and says so in its own cells."""
+@pytest.mark.parametrize("error", [MeasurementError, ValueError])
+def test_what_fails_takes_nothing_else_with_it(claims, monkeypatch, error):
+    """A visitor that fails in the shared sweep, foreseen or not, fails alone, and says so in its own cells."""
 
     def fail(*given):
-        raise MeasurementError("layers of another planet")
+        raise error("layers of another planet")
 
     monkeypatch.setattr(reconstructing.ReconstructionVisitor, "end_block", fail)
     result = claims("-m", "paper", *CHOSEN, files=FILES)
     rows = {row["predicate"]: row for row in result.report["rows"] if row["rung"] == "paper"}
-    assert (rows["wall_dct"]["verdict"], rows["wall_dct"]["reason"]) == ("error", "layers of another planet")
+    assert rows["wall_dct"]["verdict"] == "error"
+    assert "layers of another planet" in rows["wall_dct"]["reason"]
     assert rows["depth_gain"]["value"] is not None
     assert rows["single_replacement"]["value"] is not None
+    assert "what shares a sweep over paper windows is made one by one: layers of another planet" in str(result.stdout)
 
 
-@pytest.mark.parametrize("at", [2, 5])
-def test_a_shared_sweep_is_taken_up_where_it_was(claims, runs, monkeypatch, at):
-    """The blocks before the interruption are not run for the visitors again; streams, which were not kept, are swept alone."""
-    whole = claims("-m", "paper", *CHOSEN, "--no-store", files=FILES)
+def interrupted(patch, at):
+    """Have a run end at a block, with everything before it kept."""
     run = Anatomy.run
 
     def stopped(self, block, stream, call):
@@ -81,9 +82,26 @@ def test_a_shared_sweep_is_taken_up_where_it_was(claims, runs, monkeypatch, at):
             pytest.exit("stopped")  # As Ctrl-C ends a session.
         return run(self, block, stream, call)
 
+    patch.setattr(Anatomy, "run", stopped)
+    patch.setattr("harness.bookmark._SHARE", 1e9)  # Saved after every block, whatever that costs.
+
+
+def test_a_shared_sweep_is_not_taken_up_under_another_seed(claims, monkeypatch):
+    """Linearity has the same key under both, and the layers beside it do not: nothing of one seed is stored as the other's."""
+    chosen = ("-m", "paper", "--verdicts=report", "-k", "wall_random or depth_gain")
+    whole = claims(*chosen, "--seed", "1", "--no-store", files=FILES)
     with monkeypatch.context() as patch:
-        patch.setattr(Anatomy, "run", stopped)
-        patch.setattr("harness.bookmark._SHARE", 1e9)  # Saved after every block, whatever that costs.
+        interrupted(patch, 5)
+        assert claims(*chosen, "--seed", "0", files=FILES).ret == 2
+    assert claims(*chosen, "--seed", "1", files=FILES).report["rows"] == whole.report["rows"]
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_shared_sweep_is_taken_up_where_it_was(claims, runs, monkeypatch, at):
+    """The blocks before the interruption are not run for the visitors again; streams, which were not kept, are swept alone."""
+    whole = claims("-m", "paper", *CHOSEN, "--no-store", files=FILES)
+    with monkeypatch.context() as patch:
+        interrupted(patch, at)
         assert claims("-m", "paper", *CHOSEN, files=FILES).ret == 2
     runs.clear()
     taken_up = claims("-m", "paper", *CHOSEN, files=FILES)
@@ -92,7 +110,8 @@ def test_a_shared_sweep_is_taken_up_where_it_was(claims, runs, monkeypatch, at):
     assert sum(runs) == sum(sizes.values())  # Of the streams alone.
 
 
-def test_nothing_is_swept_for_streams_that_nobody_wants(claims, runs):
-    """Linearity and layers share a sweep; its streams are let go of as it goes."""
-    result = claims("-m", "paper", "--verdicts=report", "-k", "wall_dct or depth_gain", files=FILES)
-    assert sum(runs) == sum(timings(result)[RANK.name]["windows"].values())
+@pytest.mark.parametrize(("rung", "linearity"), [("paper", RANK), ("strict", AFFINE)])
+def test_nothing_is_swept_for_streams_that_nobody_wants(claims, runs, rung, linearity):
+    """Linearity and layers share a sweep over the windows that they need, and no others."""
+    result = claims("-m", rung, "--verdicts=report", "-k", "wall_dct or depth_gain", files=FILES)
+    assert sum(runs) == sum(timings(result)[linearity.name]["windows"].values())
