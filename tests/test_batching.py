@@ -43,7 +43,7 @@ def room_for(block, most, error=ERRORS[0]):
     handle.remove()
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python"])
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python", "kernel", "solver"])
 def test_rows_that_do_not_fit_are_run_again_in_halves(error):
     """Every row is yielded once and in order; what was too much is not tried again, and a line says so once."""
     said, tried = [], []
