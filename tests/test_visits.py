@@ -70,7 +70,7 @@ def test_what_fails_takes_nothing_else_with_it(claims, monkeypatch, error):
     assert "layers of another planet" in rows["wall_dct"]["reason"]
     assert rows["depth_gain"]["value"] is not None
     assert rows["single_replacement"]["value"] is not None
-    assert "what shares a sweep over paper windows is made one by one: layers of another planet" in str(result.stdout)
+    assert "what shares a sweep over paper windows is made one by one: layers of another planet" in str(result.stderr)
 
 
 def interrupted(patch, at):
