@@ -10,7 +10,7 @@ MUTATIONS: list[Mutation] = [
         "harness/visits.py",
         "        if split in self._splits:\n            self._visitor.see(",
         "        if True:\n            self._visitor.see(",
-        "test_visits::test_one_sweep_serves_all_that_visit_it_and_the_streams",
+        "test_visits::test_a_visitor_is_shown_its_splits_alone",
     ),
     (
         "harness/visits.py",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 
 from harness import reconstructing
 from harness.anatomy import Anatomy
+from harness.bookmark import StoreBookmark
 from harness.errors import MeasurementError
 from harness.measurement import AFFINE, ARENA, RANK, RUNS
 from harness.measuring import Measuring
+from harness.visits import Shown
 from tests.conftest import ROOT
 from tests.test_bringing import timings
 
@@ -74,12 +78,12 @@ def test_what_fails_takes_nothing_else_with_it(claims, monkeypatch, error):
 
 
 def interrupted(patch, at):
-    """Have a run end at a block, with everything before it kept."""
+    """Have a run end at a block of a sweep, with everything before it kept; a model that is admitted is shown shorter windows."""
     run = Anatomy.run
 
     def stopped(self, block, stream, call):
-        if block == at:
-            pytest.exit("stopped")  # As Ctrl-C ends a session.
+        if block == at and stream.shape[1] == 256:
+            raise KeyboardInterrupt
         return run(self, block, stream, call)
 
     patch.setattr(Anatomy, "run", stopped)
@@ -92,7 +96,8 @@ def test_a_shared_sweep_is_not_taken_up_under_another_seed(claims, monkeypatch):
     whole = claims(*chosen, "--seed", "1", "--no-store", files=FILES)
     with monkeypatch.context() as patch:
         interrupted(patch, 5)
-        assert claims(*chosen, "--seed", "0", files=FILES).ret == 2
+        with pytest.raises(KeyboardInterrupt):  # pytester raises what ended the run.
+            claims(*chosen, "--seed", "0", files=FILES)
     assert claims(*chosen, "--seed", "1", files=FILES).report["rows"] == whole.report["rows"]
 
 
@@ -102,12 +107,30 @@ def test_a_shared_sweep_is_taken_up_where_it_was(claims, runs, monkeypatch, at):
     whole = claims("-m", "paper", *CHOSEN, "--no-store", files=FILES)
     with monkeypatch.context() as patch:
         interrupted(patch, at)
-        assert claims("-m", "paper", *CHOSEN, files=FILES).ret == 2
+        with pytest.raises(KeyboardInterrupt):
+            claims("-m", "paper", *CHOSEN, files=FILES)
+    begun, load = [], StoreBookmark.load
+    monkeypatch.setattr(StoreBookmark, "load", lambda *given: begun.append(load(*given)) or begun[-1])
     runs.clear()
     taken_up = claims("-m", "paper", *CHOSEN, files=FILES)
+    assert at in begun
     assert taken_up.report["rows"] == whole.report["rows"]
     sizes = timings(taken_up)[RUNS[0].name]["windows"]
     assert sum(runs) == sum(sizes.values())  # Of the streams alone.
+
+
+def test_a_visitor_is_shown_its_splits_alone():
+    """Batches and ends of others are kept from it; the end of a block is everybody's."""
+    seen = []
+    visitor = types.SimpleNamespace(
+        see=lambda *given: seen.append(given), end_split=lambda split: seen.append(split), end_block=lambda block: seen.append(block)
+    )
+    shown = Shown(visitor, {"mine"})
+    for split in ("mine", "other"):
+        shown.see(split, 0, None, None)
+        shown.end_split(split)
+    shown.end_block(3)
+    assert seen == [("mine", 0, None, None), "mine", 3]
 
 
 @pytest.mark.parametrize(("rung", "linearity"), [("paper", RANK), ("strict", AFFINE)])
