@@ -36,6 +36,7 @@ from fixtures.corpora import choose
 from fixtures.described import model_at
 from fixtures.models import DEFAULT_MODEL
 from harness.bench import Bench
+from harness.errors import SubjectError
 from harness.protocol import Protocol
 from harness.store import Store
 from harness.subject import DTYPES, Placement
@@ -80,7 +81,10 @@ def main() -> None:
     record: dict[str, object] = {"model": given.model, "quick": given.quick, "threads": torch.get_num_threads(), "claims": {}}
     parts: dict[int, object] = {}
     for claim in map(int, claims):
-        seconds, passes, found = measured(run, claim)
+        try:
+            seconds, passes, found = measured(run, claim)
+        except SubjectError as error:
+            parser.exit(4, f"claim {claim}: {error}\n")
         parts[claim] = {"seconds": seconds, "token-blocks": passes, "figures": found}
         print(f"claim {claim}: {seconds:,.1f} s, {passes:,} token-blocks", file=sys.stderr, flush=True)
         for name, value in found.items():

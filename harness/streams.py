@@ -116,20 +116,6 @@ class Keeping:
         return self._streams
 
 
-def keep(
-    anatomy: Anatomy,
-    ids: dict[str, Ids],
-    protocol: Protocol,
-    spectra: SpectraVisitor | None,
-    device: torch.device,
-    progress: Progress,
-) -> Streams:
-    """Sweep once and keep what interventions start from (:class:`Keeping`)."""
-    keeping = Keeping(anatomy, ids, protocol, spectra)
-    sweep(anatomy, ids, keeping.visitors, device, progress)
-    return keeping.kept()
-
-
 def keep_some(
     anatomy: Anatomy,
     ids: dict[str, Ids],

@@ -18,9 +18,9 @@ from harness.linearity import CALIBRATION, EVALUATION
 from harness.measurement import INTERVENTION, LAST_MLP, LATE_BLOCKS, PROFILE, Sizes
 from harness.protocol import Protocol
 from harness.quantizers import Uniform
-from harness.streams import keep
 from harness.work import Work
 from tests.destruction_oracle import BLOCKS, CONFIGS, FACTOR, LAYERS, WORDS, D, Destroyed, four_values, made
+from tests.kept_streams import keep
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_layers import fresh
 from tests.test_other_mlps import with_mlp

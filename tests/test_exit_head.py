@@ -14,11 +14,11 @@ from harness.easy_protocol import EasyProtocol
 from harness.head_course import Course, Plan, checked
 from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import INTERVENTION
-from harness.streams import keep
 from harness.work import Work
 from tests import small_llama
 from tests.bookmarks import Book, StoppedError
 from tests.head_oracle import Oracle, one_hot, schedule
+from tests.kept_streams import keep
 from tests.small_llama import BLOCKS, GROUPS, MID, TOKENS, WORDS
 
 EASY = EasyProtocol(steps=60, warmup=6, trial_steps=12, trial_warmup=2, look_stride=3)

@@ -14,6 +14,7 @@ from benchmarks.naive import CLAIMS, main
 from benchmarks.naive_claim3 import check
 from benchmarks.naive_model import NaiveRun
 from harness.easy_protocol import EasyProtocol
+from harness.errors import SubjectError
 from harness.protocol import ReplacementProtocol
 from tests import small_llama
 
@@ -83,7 +84,7 @@ def test_unknown_claims_are_refused(claims, monkeypatch, capsys):
 def test_experts_are_refused(run):
     """A block with a matrix that is no linear layer is named."""
     block = run.blocks[0]
-    with pytest.raises(NotImplementedError, match="block 3: table"):
+    with pytest.raises(SubjectError, match="block 3: table"):
         check(with_table(block), 3)
 
 

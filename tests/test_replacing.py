@@ -14,8 +14,8 @@ from harness.linearity import CALIBRATION, EVALUATION, contiguous_groups
 from harness.measurement import EACH, INTERVENTION, RUNS, SHIFT
 from harness.protocol import Protocol, ReplacementProtocol
 from harness.replacement import MIDDLE, VARIANTS
-from harness.streams import keep
 from harness.work import Work
+from tests.kept_streams import keep
 from tests.replacement_oracle import FACTOR, Truth, affine_map, chosen, full_map, r2, rank_map, spread
 
 BLOCKS, D, TOKENS, MASSIVE, GROUPS = 7, 12, 24, 5, 4

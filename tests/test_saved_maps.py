@@ -21,11 +21,11 @@ from harness.maps import parts_of
 from harness.protocol import Protocol
 from harness.replaced_model import load_replaced
 from harness.store import Store
-from harness.streams import keep
 from harness.subject import Placement
 from tests import planted, planted_variance
 from tests import planted_replacement as stacked
 from tests.conftest import ROOT
+from tests.kept_streams import keep
 
 RUNGS = ("paper", "typical", "strict")
 CELLS = ["-m", "claim2", "-k", "one_block_is_cheap_to_replace"]

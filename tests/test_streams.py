@@ -16,9 +16,10 @@ from harness.protocol import Protocol
 from harness.spectra import Spectra
 from harness.spectra_sweep import SpectraVisitor
 from harness.store import Store
-from harness.streams import Keeper, Streams, grouped, keep
+from harness.streams import Keeper, Streams, grouped
 from harness.sweep import sweep
 from harness.typical import typical
+from tests.kept_streams import keep
 from tests.planted import PlantedConfig, PlantedModel
 from tests.test_anatomy import build
 from tests.test_moments import rows

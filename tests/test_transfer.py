@@ -12,11 +12,11 @@ from harness import transferring
 from harness.admission import dissect
 from harness.linearity import CALIBRATION, EVALUATION
 from harness.measurement import INTERVENTION, LAST_MAP, TRANSFER
-from harness.streams import keep
 from harness.transfer import LastMap, Scores, Transfer
 from harness.work import Work
 from tests import planted_replacement, planted_variance
 from tests.conftest import ROOT
+from tests.kept_streams import keep
 from tests.replacement_oracle import r2
 from tests.test_replacing import CLOSE, IDS, LAST, OWN, PROTOCOL, TOKENS, D, Oracle, model  # noqa: F401
 
