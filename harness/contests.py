@@ -26,7 +26,8 @@ from harness.statistics import Array
 HALF = "half"
 """The choice of calibration tokens that is half of the windows."""
 _MOST_LEVELS = 1 << 20  # Of direct quantisation: beyond it a ratio is a lower bound, which a caveat says.
-_PRODUCTS = 1 << 28  # bytes of products EᵀE held at once
+_PRODUCTS = 1 << 27  # bytes of products EᵀE held at once, by each of the layers that run side by side
+_PARTS = 4  # of their columns: more save little and make the products small
 
 Key = tuple[str, str, str]
 """A changed weight: what made it, what shares a scale, and the calibration tokens it was fitted to, "" for none."""
@@ -73,7 +74,7 @@ class Contests:
         rows, columns = given.weight.shape
         chunk = max(1, _PRODUCTS // (8 * columns**2))
         waiting: list[Key] = []
-        products = given.weight.new_empty(chunk, columns, columns)
+        products = given.weight.new_zeros(chunk, columns, columns)
 
         def flush() -> None:
             if not waiting:
@@ -86,7 +87,7 @@ class Contests:
 
         for key, change, stored in self.changes(given, inputs, {side.choice for side in sides.values()}, keep):
             bits[key], weight[key] = stored, float(change.square().mean())
-            torch.mm(change.T, change, out=products[len(waiting)])
+            half_gram(change, products[len(waiting)])
             waiting.append(key)
             if len(waiting) == chunk:
                 flush()
@@ -161,6 +162,21 @@ class Contests:
                 found["cross"][grain], found["cross_rest"][grain] = errors[cross][rung]
                 found["parts"][grain] = [errors[part, str(per), ""][rung][0] for part in ("truncation", "product")]
         return found
+
+
+def half_gram(change: Tensor, out: Tensor) -> None:
+    """Write what stands for EᵀE beside a symmetric matrix into zeros ``(in, in)``: Σ (out ∘ S) = Σ (EᵀE ∘ S) for every S = Sᵀ.
+
+    Blocks on the diagonal as they are, those above it doubled, those below left alone: (n + 1)/2n of the operations of EᵀE, in n parts.
+    """
+    columns = change.shape[1]
+    size = -(-columns // _PARTS)
+    for start in range(0, columns, size):
+        end = min(start + size, columns)
+        own, rest = change[:, start:end], change[:, end:]
+        torch.mm(own.T, own, out=out[start:end, start:end])
+        if end < columns:
+            torch.addmm(out[start:end, end:], own.T, rest, beta=0, alpha=2, out=out[start:end, end:])
 
 
 def matched(bits: float, per: Per, rows: int, columns: int, fewest: int) -> list[tuple[int, float]]:

@@ -138,8 +138,9 @@ def normal_levels() -> tuple[float, ...]:
 
 def onto(values: Tensor, low: Tensor, step: Tensor, levels: int) -> Tensor:
     """Return the nearest of low + k·step, k = 0 … levels − 1, for each of ``values``; low where step is 0. All broadcast."""
-    index = torch.where(step > 0, (values - low) / step, 0.0)
-    return low + index.round().clamp(0, levels - 1) * step
+    # Where step is 0, whatever k is, k·step is 0. In place: a matrix of this size takes longer to allocate than to add to.
+    index = ((values - low) / torch.where(step > 0, step, 1.0)).round_().clamp_(0, levels - 1)
+    return index.mul_(step).add_(low)
 
 
 def between(lowest: Tensor, highest: Tensor, steps: int, digits: int = DIGITS) -> tuple[Tensor, Tensor]:
@@ -215,7 +216,7 @@ def checked(weight: Tensor) -> Tensor:
     if weight.dim() != 2 or not weight.numel():
         raise ValueError(f"weight has shape {tuple(weight.shape)}; expected a matrix (out, in) with entries")
     weight = weight.double()
-    if not weight.isfinite().all():
+    if not torch.stack(weight.aminmax()).isfinite().all():
         raise ValueError(f"weight has {int((~weight.isfinite()).sum())} entries that are not finite; expected none")
     return weight
 
@@ -233,6 +234,8 @@ def grouped(weight: Tensor, per: Per) -> Tensor:
         return weight.reshape(1, 1, -1)
     rows, columns = weight.shape
     size = columns if per == "row" else min(int(per), columns)
+    if columns % size == 0:
+        return weight.reshape(rows, -1, size)
     index = torch.arange(ceil(columns / size) * size, device=weight.device)
     return weight[:, index.clamp_max(columns - 1)].reshape(rows, -1, size)
 
@@ -241,4 +244,6 @@ def spread(numbers: Tensor, weight: Tensor, per: Per) -> Tensor:
     """Return the number of each entry's grid ``(out, in)``, of ``numbers`` ``(rows, groups)``."""
     if isinstance(per, str):
         return numbers.expand(weight.shape)
+    if weight.shape[1] == numbers.shape[1] * per:
+        return numbers[:, :, None].expand(-1, -1, per).reshape(weight.shape)
     return numbers[:, torch.arange(weight.shape[1], device=weight.device) // per]

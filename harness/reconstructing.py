@@ -149,9 +149,10 @@ class ReconstructionVisitor:
         with names_the_block(block, "it has no PCs or canonical directions"):
             if {"pca", "cca"} & set(self._contests.methods):
                 # Bases first: layers that share an input share them, and would each find them anew.
-                in_parallel(Inputs.find_bases, [inputs for one in read.values() for inputs in one.inputs.values()], self._device)
+                every = [inputs for one in read.values() for inputs in one.inputs.values()]
+                in_parallel(Inputs.find_bases, every, self._device, lambda inputs: len(inputs.sums.x))
             reached = [layer for layer in layers if self._of.get(layer.name) in read]
-            self._layers += in_parallel(lambda layer: self._measured(layer, read[self._of[layer.name]]), reached, self._device)
+            self._layers += in_parallel(lambda layer: self._measured(layer, read[self._of[layer.name]]), reached, self._device, _operations)
         self._names += [layer.name for layer in reached]
         unreached = [layer for layer in layers if self._of.get(layer.name) not in read]
         self._unseen += [f"block {block} {layer.name} is reached by no token of one of the splits" for layer in unreached if layer.expert]
@@ -243,6 +244,12 @@ class ReconstructionVisitor:
             every_array = {**by_method, **whole, **about, **{k: encode_names(v) for k, v in texts.items()}, "left_out": np.array(share)}
             found |= {f"{rung}/{name}": np.asarray(array, dtype=np.float64, order="C") for name, array in every_array.items()}
         return found
+
+
+def _operations(layer: Layer) -> float:
+    """Return what the arena of a layer takes, beside others: EᵀE is most of it."""
+    rows, columns = layer.shape
+    return rows * columns**2
 
 
 _BY_METHOD = ("error", "base", "error_half", "base_half", "weight", "base_weight", "bits", "base_bits", "error_rest", "base_rest")

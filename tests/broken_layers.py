@@ -45,6 +45,9 @@ MUTATIONS: list[Mutation] = [
     ),
     ("claims/everywhere.py", "return 1 - 0.05 / max(self.count, 1) if self.one_falsifies else level", "return level", "test_everywhere"),
     ("reports/wall_evidence.py", "_BELOW if ratio < 1 else", "_BELOW if ratio < 0.5 else", "test_wall_evidence"),
+    ("harness/contests.py", "beta=0, alpha=2,", "beta=0, alpha=1,", "test_arena"),
+    ("harness/concurrency.py", "key=lambda i: -size(given[i])", "key=lambda i: size(given[i])", "test_concurrency"),
+    ("harness/concurrency.py", "return [begun[i] for i in range(len(given))]", "return list(begun.values())", "test_concurrency"),
     ("harness/contests.py", "if choice and not inputs[choice].sums.n:", "if False:", "test_arena"),
     (
         "harness/reconstructing.py",

@@ -27,6 +27,7 @@ MUTATIONS: list[Mutation] = [
     ("reports/plan.py", "        self.seconds -= saved\n", "", "test_plan"),
     ("reports/plan.py", " - (len(names) - 1) * sweep.memory)", ")", "test_plan"),
     ("harness/__init__.py", "prepare()  #", "prepare  #", "test_allocation"),
+    ("harness/allocation.py", "mallopt(_M_ARENA_MAX, 1)", "pass", "test_allocation"),
     ("harness/language.py", "self._variants = max(1, most // self._chunk)", "self._variants = 1", "test_language"),
     ("benchmarks/passes.py", "start = v.mid(b) if self.strict else v.range(b)[0]", "start = v.mid(b)", "test_passes"),
     ("benchmarks/passes.py", "self.heads + 3 * self.steps", "self.heads + 2 * self.steps", "test_passes"),

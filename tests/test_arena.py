@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.admission import dissect
 from harness.challengers import ENTERED, challenger
+from harness.contests import half_gram
 from harness.errors import MeasurementError
 from harness.labels import decode_names
 from harness.measurement import ARENA, CHALLENGED, QUANTISED
@@ -201,3 +204,19 @@ def test_a_model_without_a_layer_that_can_be_followed_is_an_error(monkeypatch):
         MeasurementError, match=r"^no linear layer of any block can be followed: .*h\.0\.attn\.c_attn\.weight is in no product"
     ):
         small("gpt2", drawn(), ARENA[0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 9), columns=st.integers(1, 23), seed=st.integers(0, 2**31))
+def test_half_of_a_gram_matrix_stands_for_it_beside_symmetric_ones(rows, columns, seed):
+    """Σ (out ∘ S) = Σ (EᵀE ∘ S), and what lies below the blocks of the diagonal is left alone."""
+    draw = np.random.default_rng(seed)
+    change, moment = draw.standard_normal((rows, columns)), draw.standard_normal((columns, columns))
+    moment = moment + moment.T
+    out = torch.zeros(columns, columns, dtype=torch.float64)
+    half_gram(torch.from_numpy(change), out)
+    assert float((out.numpy() * moment).sum()) == pytest.approx(float(((change.T @ change) * moment).sum()), rel=1e-10, abs=1e-10)
+    assert columns < 5 or not out.numpy()[-1, : columns // 2].any()
+    again = torch.zeros_like(out)
+    half_gram(torch.zeros(rows, columns, dtype=torch.float64), out)  # What was there before is written over.
+    assert torch.equal(out, again)
