@@ -47,6 +47,7 @@ PARTS = {
     5: ("exit head", "late blocks"),
 }
 """Claim → its parts of what is needed, beside the one sweep, which serves all."""
+SIDES = ("naive", "harness", "gap")
 
 
 def shape_of(anatomy: Anatomy) -> Shape:
@@ -137,8 +138,8 @@ def main() -> None:
             if plain is not None:
                 seconds, _, figures = naive.measured(plain, claim)
                 one["naive"][claim], one["gap"][claim] = round(seconds, 2), gap(figures, found)
-            print(f"claim {claim}: { ({side: one[side].get(claim) for side in ('naive', 'harness', 'gap')}) }", file=sys.stderr, flush=True)
-        one["measurements"] = {name: how.get("seconds") for name, how in measured.timings.items()}
+            one["measurements"] = {name: how.get("seconds") for name, how in measured.timings.items()}
+            print(f"claim {claim}: { ({side: one[side].get(claim) for side in SIDES}) } {one['measurements']}", file=sys.stderr, flush=True)
         one["roofline"] = sum(operations / r / len(claims) + moments / r64 / len(claims) for r, r64 in one["rates"])
         one["total"] = {side: sum(one[side].values()) for side in ("naive", "harness")}
         rounds.append(one)

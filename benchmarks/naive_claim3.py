@@ -179,11 +179,13 @@ def _given(run: NaiveRun, ids: Ids, blocks: range) -> tuple[dict[tuple[int, str]
         for block in blocks
         for name, module in linears(run.blocks[block]).items()
     ]
-    for at in range(0, len(ids), BATCH):
-        run.forward(ids[at : at + BATCH])
-        first.clear()
-    for each in held:
-        each.remove()
+    try:
+        for at in range(0, len(ids), BATCH):
+            run.forward(ids[at : at + BATCH])
+            first.clear()
+    finally:
+        for each in held:
+            each.remove()
     return kept, shared
 
 

@@ -26,7 +26,7 @@ from harness.statistics import Array
 HALF = "half"
 """The choice of calibration tokens that is half of the windows."""
 _MOST_LEVELS = 1 << 20  # Of direct quantisation: beyond it a ratio is a lower bound, which a caveat says.
-_PRODUCTS = 1 << 27  # bytes of products EᵀE held at once, by each of the layers that run side by side
+_PRODUCTS = 250 << 20  # bytes of products EᵀE held at once, by each of the layers that run side by side: as many as keep their pages
 _PARTS = 4  # of their columns: more save little and make the products small
 
 Key = tuple[str, str, str]
