@@ -18,7 +18,8 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T], device: torch.de
     On a CPU each core takes whole items with one thread inside torch: eigenvectors of matrices of d ≈ 600 gain far less
     from threads inside LAPACK than from running two at a time. On an accelerator the items run one after another.
 
-    ``size``: how long an item takes beside others. The longest are begun first, so that no core waits for one that was begun last.
+    ``size``: how long an item takes beside others. The longest are begun first, so that no core waits for one that was begun last. The
+    error of the first item, in their order, is the caller's.
     """
 
     def guarded(item: T) -> R:
@@ -31,11 +32,13 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T], device: torch.de
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
-            if size is None:
-                return list(pool.map(guarded, items))
             given = list(items)
-            order = sorted(range(len(given)), key=lambda i: -size(given[i]))
-            begun = dict(zip(order, pool.map(guarded, [given[i] for i in order]), strict=True))
-            return [begun[i] for i in range(len(given))]
+            order = range(len(given)) if size is None else sorted(range(len(given)), key=lambda i: -size(given[i]))
+            begun = {i: pool.submit(guarded, given[i]) for i in order}
+            try:
+                return [begun[i].result() for i in range(len(given))]
+            finally:  # After an error what has not begun never does.
+                for each in begun.values():
+                    each.cancel()
     finally:
         torch.set_num_threads(threads)

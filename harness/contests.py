@@ -74,7 +74,7 @@ class Contests:
         rows, columns = given.weight.shape
         chunk = max(1, _PRODUCTS // (8 * columns**2))
         waiting: list[Key] = []
-        products = given.weight.new_zeros(chunk, columns, columns)
+        products = given.weight.new_empty(chunk, columns, columns)
 
         def flush() -> None:
             if not waiting:
@@ -165,15 +165,16 @@ class Contests:
 
 
 def half_gram(change: Tensor, out: Tensor) -> None:
-    """Write what stands for EᵀE beside a symmetric matrix into zeros ``(in, in)``: Σ (out ∘ S) = Σ (EᵀE ∘ S) for every S = Sᵀ.
+    """Write what stands for EᵀE beside a symmetric matrix, ``(in, in)``: Σ (out ∘ S) = Σ (EᵀE ∘ S) for every S = Sᵀ.
 
-    Blocks on the diagonal as they are, those above it doubled, those below left alone: (n + 1)/2n of the operations of EᵀE, in n parts.
+    Blocks on the diagonal are its own, those above it are doubled, those below are 0: (n + 1)/2n of the operations of EᵀE, in n parts.
     """
     columns = change.shape[1]
     size = -(-columns // _PARTS)
     for start in range(0, columns, size):
         end = min(start + size, columns)
         own, rest = change[:, start:end], change[:, end:]
+        out[start:end, :start].zero_()
         torch.mm(own.T, own, out=out[start:end, start:end])
         if end < columns:
             torch.addmm(out[start:end, end:], own.T, rest, beta=0, alpha=2, out=out[start:end, end:])

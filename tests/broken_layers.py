@@ -47,7 +47,9 @@ MUTATIONS: list[Mutation] = [
     ("reports/wall_evidence.py", "_BELOW if ratio < 1 else", "_BELOW if ratio < 0.5 else", "test_wall_evidence"),
     ("harness/contests.py", "beta=0, alpha=2,", "beta=0, alpha=1,", "test_arena"),
     ("harness/concurrency.py", "key=lambda i: -size(given[i])", "key=lambda i: size(given[i])", "test_concurrency"),
-    ("harness/concurrency.py", "return [begun[i] for i in range(len(given))]", "return list(begun.values())", "test_concurrency"),
+    ("harness/concurrency.py", "for i in range(len(given))]\n", "for i in begun]\n", "test_concurrency"),
+    ("harness/contests.py", "out[start:end, :start].zero_()", "pass", "test_arena"),
+    ("harness/contests.py", "            waiting.clear()\n", "            pass\n", "test_arena"),
     ("harness/contests.py", "if choice and not inputs[choice].sums.n:", "if False:", "test_arena"),
     (
         "harness/reconstructing.py",

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import contests
 from harness.admission import dissect
 from harness.challengers import ENTERED, challenger
 from harness.contests import half_gram
@@ -213,10 +214,20 @@ def test_half_of_a_gram_matrix_stands_for_it_beside_symmetric_ones(rows, columns
     draw = np.random.default_rng(seed)
     change, moment = draw.standard_normal((rows, columns)), draw.standard_normal((columns, columns))
     moment = moment + moment.T
-    out = torch.zeros(columns, columns, dtype=torch.float64)
+    out = torch.full((columns, columns), torch.nan, dtype=torch.float64)  # Whatever was there before.
     half_gram(torch.from_numpy(change), out)
     assert float((out.numpy() * moment).sum()) == pytest.approx(float(((change.T @ change) * moment).sum()), rel=1e-10, abs=1e-10)
     assert columns < 5 or not out.numpy()[-1, : columns // 2].any()
-    again = torch.zeros_like(out)
-    half_gram(torch.zeros(rows, columns, dtype=torch.float64), out)  # What was there before is written over.
-    assert torch.equal(out, again)
+
+
+def test_errors_do_not_depend_on_how_many_products_wait(monkeypatch):
+    """Two at a time, whose places are written over again and again, or all."""
+    found = {}
+    for held in (contests._PRODUCTS, 2 * 8 * 64**2):
+        monkeypatch.setattr(contests, "_PRODUCTS", held)
+        arrays = small("gpt2", drawn(), ARENA[0])[ARENA[0].name]
+        found[held] = {name: array for name, array in arrays.items() if "error" in name or "base" in name}
+    one, other = found.values()
+    assert one
+    for name, array in one.items():
+        np.testing.assert_allclose(other[name], array, rtol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -42,12 +43,18 @@ def test_the_longest_are_begun_first(two_threads):
     assert sorted(begun[:2]) == [8, 9]
 
 
-def test_an_error_is_the_callers(two_threads):
-    """And torch has its threads back."""
+@pytest.mark.parametrize("size", [None, float, lambda item: -item])
+def test_the_error_of_the_first_item_is_the_callers(two_threads, size):
+    """Whatever was begun first, as it would be one after another; what had not begun never does, and torch has its threads back."""
+    begun = []
 
     def work(item):
-        raise ZeroDivisionError(item)
+        begun.append(item)
+        if item in (2, 9):
+            raise ZeroDivisionError(item)
+        time.sleep(0.01)
 
-    with pytest.raises(ZeroDivisionError):
-        in_parallel(work, [1, 2], torch.device("cpu"), float)
+    with pytest.raises(ZeroDivisionError, match="2"):
+        in_parallel(work, [1, 2, *[3] * 50, 9], torch.device("cpu"), size)
     assert torch.get_num_threads() == 2
+    assert size is not None or len(begun) < 50
