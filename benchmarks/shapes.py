@@ -31,32 +31,19 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from benchmarks import core_figures
 from fixtures.described import model_at
 from fixtures.text_files import corpus_at
 from harness import layouts
 from harness.bench import Bench
 from harness.errors import MeasurementError
 from harness.loading import choose_device
-from harness.measurement import (
-    ABLATION,
-    AFFINE,
-    ARENA,
-    EXIT,
-    LATE_BLOCKS,
-    PAPER,
-    PROJECTION,
-    RANK,
-    RUNS,
-    SHIFT,
-    STRICT,
-    SUBSPACES,
-    Measurement,
-)
+from harness.measurement import PAPER, STRICT, Measurement
 from harness.protocol import Protocol
 from harness.store import Store
 from harness.subject import Placement
 
-_CORE = (RANK, AFFINE, *SUBSPACES, *PROJECTION, *ABLATION, *RUNS, *SHIFT, *ARENA, *EXIT, *LATE_BLOCKS)
+_CORE = core_figures.wanted(range(1, 6))
 _MIB = 2**20
 SHAPES = {
     "mistral-7b": {"class": "Mistral", "blocks": 32, "heads": 32, "kv": 8, "head": 128, "ffn": 14336, "words": 32000, "tied": False},
