@@ -169,6 +169,11 @@ def main() -> None:
     if len(blocks) > 1 and len(windows) > 1:
         parser.error("several --blocks or several --windows: one of them grows at a time")
     grows = len(blocks) > 1 or len(windows) > 1
+    run = Protocol().replacement.run
+    if min(filter(None, blocks), default=run + 1) <= run:
+        parser.error(
+            f"--blocks {min(filter(None, blocks))}: linearity after upstream change replaces {run} blocks before one; expected more"
+        )
     chosen = [m for m in _CORE if given.only in m.name and (m.layout == PAPER or not grows)]
     runs = []
     for count in blocks:

@@ -48,6 +48,13 @@ MUTATIONS: list[Mutation] = [
     ("harness/contests.py", "beta=0, alpha=2,", "beta=0, alpha=1,", "test_arena"),
     ("harness/concurrency.py", "key=lambda i: -size(given[i])", "key=lambda i: size(given[i])", "test_concurrency"),
     ("harness/concurrency.py", "for i in range(len(given))]\n", "for i in begun]\n", "test_concurrency"),
+    ("harness/concurrency.py", "each.cancel()", "pass", "test_concurrency"),
+    (
+        "harness/quantizers.py",
+        ".expand(-1, -1, per).reshape(weight.shape)",
+        ".expand(-1, -1, per).mT.reshape(weight.shape)",
+        "test_quantizers",
+    ),
     ("harness/contests.py", "out[start:end, :start].zero_()", "pass", "test_arena"),
     ("harness/contests.py", "            waiting.clear()\n", "            pass\n", "test_arena"),
     ("harness/contests.py", "if choice and not inputs[choice].sums.n:", "if False:", "test_arena"),

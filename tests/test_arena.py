@@ -210,18 +210,18 @@ def test_a_model_without_a_layer_that_can_be_followed_is_an_error(monkeypatch):
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 9), columns=st.integers(1, 23), seed=st.integers(0, 2**31))
 def test_half_of_a_gram_matrix_stands_for_it_beside_symmetric_ones(rows, columns, seed):
-    """Σ (out ∘ S) = Σ (EᵀE ∘ S), and what lies below the blocks of the diagonal is left alone."""
+    """Σ (out ∘ S) = Σ (EᵀE ∘ S), and nothing below the blocks of the diagonal, whatever was there."""
     draw = np.random.default_rng(seed)
     change, moment = draw.standard_normal((rows, columns)), draw.standard_normal((columns, columns))
     moment = moment + moment.T
-    out = torch.full((columns, columns), torch.nan, dtype=torch.float64)  # Whatever was there before.
+    out = torch.full((columns, columns), torch.nan, dtype=torch.float64)
     half_gram(torch.from_numpy(change), out)
     assert float((out.numpy() * moment).sum()) == pytest.approx(float(((change.T @ change) * moment).sum()), rel=1e-10, abs=1e-10)
     assert columns < 5 or not out.numpy()[-1, : columns // 2].any()
 
 
 def test_errors_do_not_depend_on_how_many_products_wait(monkeypatch):
-    """Two at a time, whose places are written over again and again, or all."""
+    """One or eight at a time, by their width, whose places are written over again and again, or all."""
     found = {}
     for held in (contests._PRODUCTS, 2 * 8 * 64**2):
         monkeypatch.setattr(contests, "_PRODUCTS", held)

@@ -52,7 +52,7 @@ def test_the_error_of_the_first_item_is_the_callers(two_threads, size):
         begun.append(item)
         if item in (2, 9):
             raise ZeroDivisionError(item)
-        time.sleep(0.01)
+        time.sleep(0.05)
 
     with pytest.raises(ZeroDivisionError, match="2"):
         in_parallel(work, [1, 2, *[3] * 50, 9], torch.device("cpu"), size)
