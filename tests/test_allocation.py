@@ -22,10 +22,12 @@ def faults():
 
 def twice():
     global found
-    for _ in range(20):
+    rounds = []
+    for _ in range(60):
         before = faults()
         torch.ones(20 << 20).mul(2)  # Two of 80 MB, freed at once: more than a thread's own heap would hold.
-    found = faults() - before
+        rounds.append(faults() - before)
+    found = min(rounds[-20:])
 
 if "thread" in sys.argv:
     thread = threading.Thread(target=twice)
@@ -39,8 +41,12 @@ PAGES = 2 * (80 << 20) // 4096
 
 
 def faults(*given: str) -> int:
-    """Page faults of two tensors of 80 MB after others of their size, in a process of their own."""
-    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}  # Set here already.
+    """Page faults of two tensors of 80 MB after others of their size, in a process of their own.
+
+    Pages are small, for one huge page is one fault; and of 20 rounds it is the least: a heap begins with a few dozen rounds in which small
+    blocks that glibc caches lie between freed tensors, so that now and then none of the gaps is large enough.
+    """
+    environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": "0"}
     command, root = [sys.executable, "-c", TENSORS, *given], Path(__file__).parent.parent
     return int(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=environment).stdout)
 
@@ -55,5 +61,5 @@ def test_a_large_tensor_takes_the_pages_of_the_one_before():
     if not ctypes.CDLL(None).mallopt(-3, 256 << 20):
         pytest.skip("this glibc keeps no block of 256 MB")
     for where in ([], ["thread"]):
-        assert faults("kept", *where) < PAGES // 200  # Huge ones count once.
+        assert faults("kept", *where) < PAGES // 200
         assert faults(*where) > PAGES // 2
