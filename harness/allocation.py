@@ -14,7 +14,7 @@ import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
-_KEPT = 256 << 20
+KEPT = 256 << 20
 """Blocks up to this size, in bytes, are cut from the heap and go back to it. Weights are larger, or come mapped from a file."""
 
 
@@ -26,6 +26,6 @@ def prepare() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none.
     # Older glibc refuses so large a threshold; to set the other one alone would turn off the one that it adapts by itself.
-    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, _KEPT):
-        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT)
+    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, KEPT):
+        mallopt(_M_TRIM_THRESHOLD, 2 * KEPT)
         mallopt(_M_ARENA_MAX, 1)

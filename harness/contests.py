@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fixtures.naming import printable
+from harness.allocation import KEPT
 from harness.errors import MeasurementError
 from harness.layer_moments import Scored
 from harness.methods import Given, Inputs, Method, Stored
@@ -26,7 +27,7 @@ from harness.statistics import Array
 HALF = "half"
 """The choice of calibration tokens that is half of the windows."""
 _MOST_LEVELS = 1 << 20  # Of direct quantisation: beyond it a ratio is a lower bound, which a caveat says.
-_PRODUCTS = 250 << 20  # bytes of products EᵀE held at once, by each of the layers that run side by side: as many as keep their pages
+_PRODUCTS = KEPT - (6 << 20)  # bytes of products EᵀE held at once, by each of the layers that run side by side: less than go back at once
 _PARTS = 4  # of their columns: more save little and make the products small
 
 Key = tuple[str, str, str]
