@@ -27,7 +27,7 @@ from harness.statistics import Array
 HALF = "half"
 """The choice of calibration tokens that is half of the windows."""
 _MOST_LEVELS = 1 << 20  # Of direct quantisation: beyond it a ratio is a lower bound, which a caveat says.
-_PRODUCTS = KEPT - (6 << 20)  # bytes of products EᵀE held at once, by each of the layers that run side by side: less than go back at once
+_PRODUCTS = KEPT - (6 << 20)  # bytes of products EᵀE held at once, by each of the layers that run side by side: few enough to be kept
 _PARTS = 4  # of their columns: more save little and make the products small
 
 Key = tuple[str, str, str]

@@ -1,8 +1,8 @@
 """Break each estimator by one line and see that a test fails: ``python -m tests.mutations [--slow] [--part 2/4]``.
 
 Each mutation is applied to a copy of the project; the tests named beside it must then fail. A mutation that survives is printed and the
-exit code is 1. All of them take some twenty minutes on two cores, one at a time on each. ``--part 2/4`` tries the second quarter of them,
-every fourth: CI tries one quarter a commit, which the commit's name chooses. That every line to break is there is seen of all.
+exit code is 1. All of them take some twenty minutes on two cores, one at a time on each. ``--part 2/4`` tries every fourth, from the second
+on: CI tries a quarter a commit, which the commit's name chooses. Whichever are tried, the line to break must be there for all.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def caught_by(file: str, line: str, broken: str, tests: str) -> str:
 
 
 def part_of(text: str) -> slice:
-    """Return which of a list ``2/4`` is: the second of four, every fourth; ValueError when it is no part."""
+    """Return what of a list ``2/4`` is: every fourth, from the second on."""
     which, _, parts = text.partition("/")
-    if not 1 <= int(which) <= int(parts):
-        raise ValueError(text)
+    if not (which.isdecimal() and parts.isdecimal() and 1 <= int(which) <= int(parts) <= len(MUTATIONS)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part; give K/N, such as 2/4, with K from 1 to N, and N at most {len(MUTATIONS)}")
     return slice(int(which) - 1, None, int(parts))
 
 

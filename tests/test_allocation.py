@@ -57,7 +57,7 @@ ALWAYS = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
 @pytest.mark.skipif(ALWAYS.exists() and "[always]" in ALWAYS.read_text(), reason="pages are huge without being asked for")
 def test_a_large_tensor_takes_the_pages_of_the_one_before():
-    """Next to none is asked of the system again; without the package imported all of them are."""
+    """At best next to none is asked of the system again; without the package imported all of them are, every time."""
     if not ctypes.CDLL(None).mallopt(-3, 256 << 20):
         pytest.skip("this glibc keeps no block of 256 MB")
     for where in ([], ["thread"]):
