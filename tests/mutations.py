@@ -1,13 +1,12 @@
-"""Break each estimator by one line and see that a test fails: ``python -m tests.mutations [--slow] [--part 2/4]``.
+"""Break each estimator by one line and see that a test fails: ``python -m tests.mutations [--slow]``.
 
-Each mutation is applied to a copy of the project; the tests named beside it must then fail. A mutation that survives is printed and the
-exit code is 1. All of them take some twenty minutes on two cores, one at a time on each. ``--part 2/4`` tries every fourth, from the second
-on: CI tries a quarter a commit, which the commit's name chooses. Whichever are tried, the line to break must be there for all.
+Each mutation is applied to a copy of the project; the tests named beside it must then fail. A mutation that survives is
+printed and the exit code is 1. Takes some minutes, one at a time on each core, so it is run by hand, and by CI, which leaves out the
+slow ones.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import importlib
@@ -101,25 +100,12 @@ def caught_by(file: str, line: str, broken: str, tests: str) -> str:
         return (first.name or "a failure") if code == pytest.ExitCode.TESTS_FAILED else ""
 
 
-def part_of(text: str) -> slice:
-    """Return what of a list ``2/4`` is: every fourth, from the second on."""
-    which, _, parts = text.partition("/")
-    if not (which.isdecimal() and parts.isdecimal() and 1 <= int(which) <= int(parts) <= len(MUTATIONS)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no part; give K/N, such as 2/4, with K from 1 to N, and N at most {len(MUTATIONS)}")
-    return slice(int(which) - 1, None, int(parts))
-
-
 def main() -> int:
-    """Try every mutation asked for; print what each did. One passes when a test catches it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slow", action="store_true", help="those too that take minutes each")
-    parser.add_argument("--part", type=part_of, default=part_of("1/1"), metavar="K/N", help="one of N parts of them, from 1/N to N/N")
-    given = parser.parse_args()
-    left, mutations = 0, [*MUTATIONS, *((*broken_layers.SLOW, *broken_reports.SLOW) if given.slow else ())]
+    """Try every mutation; print what each did. One passes when a test catches it."""
+    left, mutations = 0, [*MUTATIONS, *((*broken_layers.SLOW, *broken_reports.SLOW) if "--slow" in sys.argv[1:] else ())]
     for file, line, *_ in mutations:
         if (count := (ROOT / file).read_text().count(line)) != 1:
             raise SystemExit(f"{file}: the line to break occurs {count} times: {line}")
-    mutations = mutations[given.part]
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # Its tests are skipped then, or fail.
             importlib.import_module(name)
